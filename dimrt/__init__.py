@@ -1,0 +1,1 @@
+"""Draw-In-Mind image editing on the edge."""

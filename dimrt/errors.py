@@ -1,0 +1,45 @@
+"""Typed errors. Each message names the file or flag, what was wrong and what to do next.
+
+Exit codes of the command line: 0 done; 1 a check found a difference (verify, parity, a graph out of tolerance);
+2 bad input (file, flag, bundle, checkpoint); 3 the machine can't (disk full, memory, a package that isn't installed);
+130 cancelled.
+"""
+
+
+class DimrtError(Exception):
+    """Base of every error dimrt raises on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 2
+
+
+class InputError(DimrtError):
+    """A photo, mask, instruction, plan or option can't be used."""
+
+
+class BundleError(DimrtError):
+    """A bundle is missing, altered, of a newer format, or lacks what was asked of it."""
+
+
+class CheckpointError(DimrtError):
+    """A checkpoint misses a tensor, holds an unexpected one, or one of another shape or dtype."""
+
+
+class CheckFailed(DimrtError):
+    """A verification ran and found a difference over its limit."""
+
+    exit_code = 1
+
+
+class ResourceError(DimrtError):
+    """The machine can't do it: disk full, too little memory, a package or device that isn't there."""
+
+    exit_code = 3
+
+
+class Cancelled(DimrtError):
+    """The caller cancelled; nothing was written."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("cancelled; nothing was written")

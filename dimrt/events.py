@@ -1,0 +1,48 @@
+"""Events of one edit, in the order they happen. Every front end drains the same stream."""
+
+from dataclasses import dataclass
+
+from dimrt.blueprint import Blueprint
+
+PHASES = ("read", "vision", "plan", "condition", "encode", "paint", "decode", "composite")
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """A phase began; `total` counts its `Progress` events when known in advance (plan: the token limit)."""
+
+    phase: str
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` units of the phase are finished (plan: tokens; paint: steps)."""
+
+    phase: str
+    done: int
+
+
+@dataclass(frozen=True)
+class PlanText:
+    """A piece of the plan as it is written; the pieces concatenate to the raw plan."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PlanReady:
+    """The finished plan."""
+
+    blueprint: Blueprint
+
+
+@dataclass(frozen=True)
+class PhaseFinished:
+    """A phase ended after `seconds` of wall-clock time."""
+
+    phase: str
+    seconds: float
+
+
+Event = PhaseStarted | Progress | PlanText | PlanReady | PhaseFinished

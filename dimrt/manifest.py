@@ -1,0 +1,176 @@
+"""Types of `manifest.json`: the model facts of a bundle, frozen. Request options live in `dimrt.options`.
+
+Everything special about a model (sizes, prompts, schedule) is stated here or computed in its graphs, so that the
+runtime has one code path for every bundle.
+"""
+
+from typing import Literal
+
+import msgspec
+
+FORMAT_VERSION = 1
+GRAPHS = ("vision", "language", "connector", "context", "step", "encode", "decode")
+"""The graphs of an edit bundle. A generate bundle has no `encode`."""
+
+
+class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every record: immutable, closed."""
+
+
+class FileRecord(Frozen):
+    """Size in bytes and sha256 (hex) of one file of the bundle."""
+
+    size: int
+    sha256: str
+
+
+class TensorSpec(Frozen):
+    """One graph input or output. A dimension is a number, or a name when it varies from call to call."""
+
+    name: str
+    dtype: Literal["float32", "float16", "int64"]
+    shape: tuple[int | str, ...]
+
+
+class Measured(Frozen):
+    """Error of one exported graph against torch in float32: worst case over `cases` comparisons.
+
+    `max_abs` is the largest absolute difference, `relative` is the norm of the difference over the norm of the
+    reference; `limit` is the bound on `relative` that the export enforced.
+    """
+
+    max_abs: float
+    relative: float
+    limit: float
+    cases: int
+
+
+class Graph(Frozen):
+    """One ONNX file (path relative to the bundle), its I/O contract and its measured error."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    error: Measured
+
+
+class Vision(Frozen):
+    """Qwen2.5-VL picture route (route B): sizes in pixels unless said otherwise."""
+
+    patch_size: int
+    temporal_patch_size: int
+    merge_size: int
+    window_size: int
+    head_dim: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    min_pixels: int
+    max_pixels: int
+    condition_side: int
+    """Both sides handed to the rounding rule for the condition picture (1024 in DIM, giving 1036 x 1036)."""
+
+
+class Language(Frozen):
+    """Qwen2.5-VL text decoder facts that the host needs."""
+
+    hidden_size: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    rope_theta: float
+    mrope_section: tuple[int, int, int]
+    max_positions: int
+
+
+class Tokens(Frozen):
+    """Ids of the special tokens."""
+
+    im_start: int
+    im_end: int
+    vision_start: int
+    vision_end: int
+    image_pad: int
+    stop: tuple[int, ...]
+
+
+class Prompt(Frozen):
+    """Texts around the instruction. `request` holds `{instruction}` once."""
+
+    system: str
+    request: str
+
+
+class Decoding(Frozen):
+    """Greedy decoding of the plan."""
+
+    max_new_tokens: int
+    repetition_penalty: float
+
+
+class Designer(Frozen):
+    """The designer role."""
+
+    vision: Vision
+    language: Language
+    tokens: Tokens
+    prompt: Prompt
+    decoding: Decoding
+
+
+class Painter(Frozen):
+    """The painter role. `max_condition` is the most condition rows it attends to (8192 in DIM; the last are kept)."""
+
+    task: Literal["edit", "generate"]
+    latent_channels: int
+    condition_channels: int
+    max_condition: int
+    layers: int
+    heads: int
+    head_dim: int
+
+
+class Resolution(Frozen):
+    """Sizes the painter works at, in pixels.
+
+    `side` squared is the area; both sides are multiples of `multiple` (the autoencoder's factor times the painter's
+    patch). `aspect` is "free" when the painter takes any height and width, "square" when only `side` x `side`.
+    """
+
+    side: int
+    multiple: int
+    latent_factor: int
+    aspect: Literal["free", "square"]
+
+
+class Schedule(Frozen):
+    """Flow matching with DPM-Solver++ 2M; `steps` and `guidance_scale` are the model's own defaults."""
+
+    steps: int
+    guidance_scale: float
+    shift: float
+    seed: int
+
+
+class Provenance(Frozen):
+    """Where the weights came from and what made the bundle."""
+
+    checkpoint: str
+    tool: str
+    versions: dict[str, str]
+
+
+class Manifest(Frozen):
+    """The whole of `manifest.json`."""
+
+    format: int
+    name: str
+    recipe: str
+    designer: Designer
+    painter: Painter
+    resolution: Resolution
+    schedule: Schedule
+    graphs: dict[str, Graph]
+    licence: str
+    provenance: Provenance
+    files: dict[str, FileRecord]

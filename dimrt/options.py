@@ -1,0 +1,35 @@
+"""What a caller may ask of one edit. `None` means the bundle's own default."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dimrt.blueprint import Blueprint
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """Options of one request, validated by the editor against the bundle it runs on.
+
+    Args:
+        steps: painter steps, at least 1 (the original runs 30).
+        guidance_scale: classifier-free guidance scale; 1 evaluates the conditional row only (the original: 7.5).
+        seed: seed of the start noise, 0 to 2**63 - 1.
+        plan: a ready plan (parsed or as text) in place of the designer's own.
+        think: whether the designer writes a plan; without it and without `plan` the bare instruction is painted.
+        max_new_tokens: limit of the plan's length in tokens.
+        plan_view: picture the designer sees while planning: "shared" (the condition's resolution, so that both turns
+            share one prefix) or "native" (the photo's own size, as the original does).
+        frame: "whole" paints the whole photo, "crop" paints the original's centre square crop and returns that square.
+        composite: how the painted change reaches the full-size photo: "tone" (local affine fit), "local" (changed
+            region blended in), "none" (the painted picture itself at model resolution), "auto" picks tone or local.
+    """
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    plan: Blueprint | str | None = None
+    think: bool = True
+    max_new_tokens: int | None = None
+    plan_view: Literal["shared", "native"] = "shared"
+    frame: Literal["whole", "crop"] = "whole"
+    composite: Literal["auto", "tone", "local", "none"] = "auto"
