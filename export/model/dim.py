@@ -48,7 +48,7 @@ def make_connector(hidden_size: int, caption_channels: int) -> nn.Sequential:
 
 
 def empty_dim(config: DIMConfig, parts: Parts) -> DIM:
-    """A DIM whose parameters hold no memory (meta device); buffers are real. Ready for `load_state_dict(assign=True)`."""
+    """A DIM whose parameters hold no memory (meta device); buffers are real. For `load_state_dict(assign=True)`."""
     with init_empty_weights(include_buffers=False):
         dim = DIM(config, parts)
     dim.designer.tie_weights()
