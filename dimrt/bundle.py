@@ -219,7 +219,12 @@ def _map_table(path: Path, key: str) -> NDArray[Any]:
         dtype, shape = TABLE_TYPES[entry["dtype"]], tuple(int(side) for side in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
         data = 8 + length
-        if min(shape, default=0) < 1 or end - begin != dtype.itemsize * int(np.prod(shape)) or data + end > size:
+        if (
+            begin < 0
+            or min(shape, default=0) < 1
+            or end - begin != dtype.itemsize * int(np.prod(shape))
+            or data + end > size
+        ):
             raise ValueError(f"offsets {begin}..{end} for shape {shape}")
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a table of `{key}` in float16 or float32 ({error}); export again") from error
