@@ -1,6 +1,6 @@
 """Typed errors. Each message names the file or flag, what was wrong and what to do next.
 
-Exit codes of the command line: 0 done; 1 a check found a difference (verify, parity, a graph out of tolerance);
+Exit codes of the command line: 0 done; 1 a check found a difference (verify, doctor, parity, a graph out of tolerance);
 2 bad input (file, flag, bundle, checkpoint); 3 the machine can't (disk full, memory, a package that isn't installed);
 130 cancelled.
 """
@@ -18,6 +18,10 @@ class InputError(DimrtError):
 
 class BundleError(DimrtError):
     """A bundle is missing, altered, of a newer format, or lacks what was asked of it."""
+
+
+class AlteredBundle(BundleError):
+    """The files of a bundle differ from its manifest: one is missing, added, of another size or has other bytes."""
 
 
 class CheckpointError(DimrtError):

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from dimrt.errors import BundleError
+from dimrt.errors import AlteredBundle, BundleError
 from dimrt.manifest import FileRecord
 
 MANIFEST = "manifest.json"
@@ -21,15 +21,15 @@ def check_layout(root: Path, files: Mapping[str, FileRecord]) -> None:
     present = walk(root)
     missing = sorted(files.keys() - present.keys())
     if missing:
-        raise BundleError(f"{root} lacks {_some(missing)}; copy or export the bundle again")
+        raise AlteredBundle(f"{root} lacks {_some(missing)}; copy or export the bundle again")
     extra = sorted(present.keys() - files.keys() - {MANIFEST})
     if extra:
-        raise BundleError(
+        raise AlteredBundle(
             f"{root} holds {_some(extra)}, which its manifest doesn't list; remove what isn't the bundle's"
         )
     for name, record in files.items():
         if present[name] != record.size:
-            raise BundleError(
+            raise AlteredBundle(
                 f"{root / name} has {present[name]:,} bytes, the manifest says {record.size:,}; "
                 "copy or export the bundle again"
             )
@@ -80,7 +80,7 @@ def check_sums(root: Path, files: Mapping[str, FileRecord]) -> None:
     """The sha256 of every listed file is the listed one."""
     for name, record in files.items():
         if checksum(root / name) != record.sha256:
-            raise BundleError(
+            raise AlteredBundle(
                 f"{root / name} was altered: its sha256 differs from the manifest's; copy or export the bundle again"
             )
 

@@ -1,0 +1,99 @@
+"""`dimrt edit`: photo and instruction in, edited photo out."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dimrt.cli.console import Console, cancel_on_interrupt, print_json
+from dimrt.cli.options import (
+    bundle_options,
+    check_picture_out,
+    output_option,
+    output_options,
+    painting_options,
+    plan_source_options,
+    planning_options,
+    read_plan,
+)
+from dimrt.cli.running import Device, describe_result, load_editor, note_result
+from dimrt.options import EditOptions
+
+
+@click.command("edit")
+@click.argument("photo")
+@click.argument("instruction")
+@output_option(required=True, what="Where the edited photo goes; the suffix chooses the format")
+@plan_source_options
+@painting_options
+@planning_options
+@click.option(
+    "--frame",
+    type=click.Choice(["whole", "crop"]),
+    default="whole",
+    show_default=True,
+    help="Paint the whole photo, or its centre square as the original does.",
+)
+@click.option(
+    "--composite",
+    type=click.Choice(["auto", "tone", "local", "none"]),
+    default="auto",
+    show_default=True,
+    help="How the change reaches full size: tone, local, or none (the painted picture itself).",
+)
+@bundle_options
+@output_options
+def command(
+    photo: str,
+    instruction: str,
+    out: Path,
+    plan_file: str | None,
+    no_plan: bool,
+    steps: int | None,
+    guidance: float | None,
+    seed: int | None,
+    quality: int | None,
+    max_plan_tokens: int | None,
+    plan_view: Literal["shared", "native"],
+    frame: Literal["whole", "crop"],
+    composite: Literal["auto", "tone", "local", "none"],
+    bundle: str | None,
+    device: Device,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Edit a photo as the instruction says.
+
+    The plan is printed on stdout as it is written; progress and notes go to stderr.
+    """
+    if plan_file is not None and no_plan:
+        raise click.UsageError("--plan and --no-plan exclude each other. Give one.", click.get_current_context())
+    check_picture_out(out)
+    options = EditOptions(
+        steps=steps,
+        guidance_scale=guidance,
+        seed=seed,
+        plan=None if plan_file is None else read_plan(plan_file),
+        think=not no_plan,
+        max_new_tokens=max_plan_tokens,
+        plan_view=plan_view,
+        frame=frame,
+        composite=composite,
+    )
+
+    from dimrt.photo.read import read_photo
+    from dimrt.photo.write import write_photo
+
+    source = read_photo(photo)
+    console = Console(quiet=quiet, as_json=as_json)
+    editor = load_editor(bundle, device, threads, console)
+    try:
+        with cancel_on_interrupt() as cancel:
+            result = editor.edit(source, instruction, options, on_event=console.on_event, cancel=cancel)
+    finally:
+        console.close()
+    write_photo(out, result.image, source, quality)
+    note_result(result, out, console)
+    if as_json:
+        print_json(describe_result(result, out))

@@ -1,0 +1,48 @@
+"""`dimrt generate`: prompt in, picture out."""
+
+from pathlib import Path
+
+import click
+
+from dimrt.cli.console import Console, cancel_on_interrupt, print_json
+from dimrt.cli.options import bundle_options, check_picture_out, output_option, output_options, painting_options
+from dimrt.cli.running import Device, describe_result, load_editor, note_result
+from dimrt.options import EditOptions
+
+
+@click.command("generate")
+@click.argument("prompt")
+@output_option(required=True, what="Where the picture goes; the suffix chooses the format")
+@painting_options
+@bundle_options
+@output_options
+def command(
+    prompt: str,
+    out: Path,
+    steps: int | None,
+    guidance: float | None,
+    seed: int | None,
+    quality: int | None,
+    bundle: str | None,
+    device: Device,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Paint a picture from a prompt, with a bundle made for that (text to image)."""
+    check_picture_out(out)
+
+    from dimrt.photo.write import write_photo
+
+    console = Console(quiet=quiet, as_json=as_json)
+    editor = load_editor(bundle, device, threads, console)
+    options = EditOptions(steps=steps, guidance_scale=guidance, seed=seed)
+    try:
+        with cancel_on_interrupt() as cancel:
+            result = editor.generate(prompt, options, on_event=console.on_event, cancel=cancel)
+    finally:
+        console.close()
+    write_photo(out, result.image, None, quality)
+    note_result(result, out, console)
+    if as_json:
+        print_json(describe_result(result, out))

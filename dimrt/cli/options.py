@@ -1,0 +1,146 @@
+"""Flags that several commands share, and the checks of what they name, made before any long work."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dimrt.errors import InputError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MAX_PLAN_BYTES = 64 * 1024
+"""Size limit of a plan read from a file: about ten times the longest plan a designer writes."""
+
+SEED_LIMIT = 2**63 - 1
+
+
+def apply(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator that adds several options, in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+output_options = apply(json_option, quiet_option)
+
+bundle_options = apply(
+    click.option(
+        "--bundle", metavar="DIR", help="Bundle to run; else DIMRT_BUNDLE, else the configured one, else nano."
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Device to run on; cuda fails rather than fall back to the CPU.",
+    ),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all cores]."),
+)
+
+painting_options = apply(
+    click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Painter steps [default: the bundle's]."),
+    click.option(
+        "--guidance",
+        type=click.FloatRange(min=0),
+        metavar="X",
+        help="Guidance scale, 1 is off [default: the bundle's].",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, SEED_LIMIT),
+        metavar="N",
+        help="Seed of the start noise [default: the bundle's].",
+    ),
+    click.option("--quality", type=click.IntRange(1, 100), metavar="N", help="JPEG and WebP quality [default: 95]."),
+)
+
+planning_options = apply(
+    click.option("--max-plan-tokens", type=click.IntRange(min=1), metavar="N", help="Length limit of the plan."),
+    click.option(
+        "--plan-view",
+        type=click.Choice(["shared", "native"]),
+        default="shared",
+        show_default=True,
+        help="What the designer sees while planning: the condition's picture, or the photo's own size.",
+    ),
+)
+
+plan_source_options = apply(
+    click.option("--plan", "plan_file", metavar="FILE", help="Use this plan (- reads stdin) and don't write one."),
+    click.option("--no-plan", is_flag=True, help="Paint from the bare instruction."),
+)
+
+
+def output_option(required: bool, what: str) -> Callable[[Command], Command]:
+    """`-o/--out FILE`."""
+    return click.option(
+        "-o", "--out", type=click.Path(path_type=Path), required=required, metavar="FILE", help=f"{what}."
+    )
+
+
+def check_folder_of(out: Path) -> None:
+    """Refuse an output whose folder can't take it.
+
+    Raises:
+        InputError: the folder is missing, is a file or isn't writable, or `out` itself is a folder.
+    """
+    folder = out.parent
+    if not folder.is_dir():
+        raise InputError(f"--out {out}: there is no folder {folder}. Create it first: mkdir -p {folder}")
+    if out.is_dir():
+        raise InputError(f"--out {out}: this is a folder. Name a file in it, such as {out / 'edited.jpg'}.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--out {out}: the folder {folder} isn't writable. Choose another folder.")
+
+
+def check_picture_out(out: Path) -> None:
+    """Refuse a picture output that could not be written at the end.
+
+    Raises:
+        InputError: as `check_folder_of`; or the suffix names no format that can be written.
+    """
+    from dimrt.photo.write import check_suffix
+
+    check_suffix(out)
+    check_folder_of(out)
+
+
+def read_plan(source: str) -> str:
+    """Text of a ready plan.
+
+    Args:
+        source: path of a UTF-8 text file, or `-` for standard input.
+
+    Raises:
+        InputError: it can't be read, isn't UTF-8, is empty or is longer than `MAX_PLAN_BYTES`.
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        if source == "-":
+            raw = sys.stdin.buffer.read(MAX_PLAN_BYTES + 1)
+        else:
+            with Path(source).open("rb") as file:
+                raw = file.read(MAX_PLAN_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"--plan {source}: can't be read: {error.strerror}. Name a text file, or - for stdin."
+        ) from None
+    if len(raw) > MAX_PLAN_BYTES:
+        raise InputError(f"--plan: {name} is longer than {MAX_PLAN_BYTES} bytes. Give the plan's text alone.")
+    try:
+        text = raw.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"--plan: {name} isn't UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    if not text:
+        raise InputError(f"--plan: {name} is empty. Write a plan, or use --no-plan to paint from the instruction.")
+    return text

@@ -1,0 +1,57 @@
+"""What `edit`, `generate` and `plan` share: load the editor, say what runs, describe the result."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dimrt.cli.console import Console
+
+if TYPE_CHECKING:
+    from dimrt.blueprint import Blueprint
+    from dimrt.editor import Editor, EditResult
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def load_editor(bundle: str | None, device: Device, threads: int | None, console: Console) -> "Editor":
+    """Find, verify and load the bundle, and say which one runs and where it was named."""
+    from dimrt.bundle import find_bundle
+    from dimrt.editor import Editor
+
+    path, source = find_bundle(bundle)
+    editor = Editor.load(path, device=device, threads=threads)
+    console.note(f"bundle    {editor.bundle.manifest.name} ({source}: {path})")
+    console.note(f"provider  {editor.provider}")
+    return editor
+
+
+def describe_plan(blueprint: "Blueprint | None") -> dict[str, Any] | None:
+    """A plan as JSON: its text and its five sections."""
+    if blueprint is None:
+        return None
+    return {"text": blueprint.text, "sections": blueprint.sections}
+
+
+def describe_result(result: "EditResult", out: Path) -> dict[str, Any]:
+    """The JSON document of a finished picture."""
+    height, width = result.image.shape[:2]
+    return {
+        "output": str(out),
+        "width": width,
+        "height": height,
+        "plan": describe_plan(result.blueprint),
+        "seed": result.seed,
+        "steps": result.steps,
+        "guidance_scale": result.guidance_scale,
+        "composite": result.composite,
+        "bundle": result.bundle,
+        "provider": result.provider,
+        "seconds": {phase: round(seconds, 4) for phase, seconds in result.timings.items()},
+    }
+
+
+def note_result(result: "EditResult", out: Path, console: Console) -> None:
+    """The closing lines of a finished picture."""
+    height, width = result.image.shape[:2]
+    seconds = sum(result.timings.values())
+    console.note(f"seed      {result.seed}  steps {result.steps}  guidance {result.guidance_scale:g}")
+    console.note(f"wrote     {out} ({width} x {height}, composite {result.composite}, {seconds:.1f} s)")
