@@ -17,14 +17,14 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every record: immutable, closed."""
 
 
-class FileRecord(Frozen):
+class FileRecord(Frozen, frozen=True):
     """Size in bytes and sha256 (hex) of one file of the bundle."""
 
     size: int
     sha256: str
 
 
-class TensorSpec(Frozen):
+class TensorSpec(Frozen, frozen=True):
     """One graph input or output. A dimension is a number, or a name when it varies from call to call."""
 
     name: str
@@ -32,7 +32,7 @@ class TensorSpec(Frozen):
     shape: tuple[int | str, ...]
 
 
-class Measured(Frozen):
+class Measured(Frozen, frozen=True):
     """Error of one exported graph against torch in float32: worst case over `cases` comparisons.
 
     `max_abs` is the largest absolute difference, `relative` is the norm of the difference over the norm of the
@@ -45,7 +45,7 @@ class Measured(Frozen):
     cases: int
 
 
-class Graph(Frozen):
+class Graph(Frozen, frozen=True):
     """One ONNX file (path relative to the bundle), its I/O contract and its measured error."""
 
     file: str
@@ -54,7 +54,7 @@ class Graph(Frozen):
     error: Measured
 
 
-class Vision(Frozen):
+class Vision(Frozen, frozen=True):
     """Qwen2.5-VL picture route (route B): sizes in pixels unless said otherwise."""
 
     patch_size: int
@@ -70,7 +70,7 @@ class Vision(Frozen):
     """Both sides handed to the rounding rule for the condition picture (1024 in DIM, giving 1036 x 1036)."""
 
 
-class Language(Frozen):
+class Language(Frozen, frozen=True):
     """Qwen2.5-VL text decoder facts that the host needs."""
 
     hidden_size: int
@@ -83,7 +83,7 @@ class Language(Frozen):
     max_positions: int
 
 
-class Tokens(Frozen):
+class Tokens(Frozen, frozen=True):
     """Ids of the special tokens."""
 
     im_start: int
@@ -94,21 +94,21 @@ class Tokens(Frozen):
     stop: tuple[int, ...]
 
 
-class Prompt(Frozen):
+class Prompt(Frozen, frozen=True):
     """Texts around the instruction. `request` holds `{instruction}` once."""
 
     system: str
     request: str
 
 
-class Decoding(Frozen):
+class Decoding(Frozen, frozen=True):
     """Greedy decoding of the plan."""
 
     max_new_tokens: int
     repetition_penalty: float
 
 
-class Designer(Frozen):
+class Designer(Frozen, frozen=True):
     """The designer role."""
 
     vision: Vision
@@ -118,7 +118,7 @@ class Designer(Frozen):
     decoding: Decoding
 
 
-class Painter(Frozen):
+class Painter(Frozen, frozen=True):
     """The painter role. `max_condition` is the most condition rows it attends to (8192 in DIM; the last are kept)."""
 
     task: Literal["edit", "generate"]
@@ -130,7 +130,7 @@ class Painter(Frozen):
     head_dim: int
 
 
-class Resolution(Frozen):
+class Resolution(Frozen, frozen=True):
     """Sizes the painter works at, in pixels.
 
     `side` squared is the area; both sides are multiples of `multiple` (the autoencoder's factor times the painter's
@@ -143,7 +143,7 @@ class Resolution(Frozen):
     aspect: Literal["free", "square"]
 
 
-class Schedule(Frozen):
+class Schedule(Frozen, frozen=True):
     """Flow matching with DPM-Solver++ 2M; `steps` and `guidance_scale` are the model's own defaults."""
 
     steps: int
@@ -152,7 +152,7 @@ class Schedule(Frozen):
     seed: int
 
 
-class Provenance(Frozen):
+class Provenance(Frozen, frozen=True):
     """Where the weights came from and what made the bundle."""
 
     checkpoint: str
@@ -160,7 +160,7 @@ class Provenance(Frozen):
     versions: dict[str, str]
 
 
-class Manifest(Frozen):
+class Manifest(Frozen, frozen=True):
     """The whole of `manifest.json`."""
 
     format: int
