@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,11 @@ class Console:
         """A line for the person at the keyboard, on stderr."""
         if not (self.quiet or self.as_json):
             click.echo(text, err=True)
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """What the reader or the writer of a photo had to decide."""
+        for text in texts:
+            self.note(f"note      {text}")
 
     def on_event(self, event: Event) -> None:
         """Show one event of the chain; made to be handed to `Editor.edit(on_event=…)`."""

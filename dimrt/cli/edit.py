@@ -52,7 +52,7 @@ def command(
     steps: int | None,
     guidance: float | None,
     seed: int | None,
-    quality: int | None,
+    quality: int,
     max_plan_tokens: int | None,
     plan_view: Literal["shared", "native"],
     frame: Literal["whole", "crop"],
@@ -93,7 +93,8 @@ def command(
             result = editor.edit(source, instruction, options, on_event=console.on_event, cancel=cancel)
     finally:
         console.close()
-    write_photo(out, result.image, source, quality)
+    console.notes(source.notes)
+    console.notes(write_photo(out, result.image, source, quality))
     note_result(result, out, console)
     if as_json:
         print_json(describe_result(result, out))

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from dimrt.cli.console import Console
-from dimrt.cli.options import check_folder_of, output_options
+from dimrt.cli.options import check_writable, output_options
 from dimrt.errors import InputError, ResourceError
 
 
@@ -19,7 +19,7 @@ def chosen_recipe(fp16: bool, fp32: bool) -> Literal["fp16", "fp32"]:
 
 def check_out(out: Path, force: bool) -> None:
     """Refuse an output folder that could not be written at the end."""
-    check_folder_of(out / "manifest.json" if out.is_dir() else out)
+    check_writable(out / "manifest.json" if out.is_dir() else out)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise InputError(f"--out {out}: the folder exists and isn't empty. Add --force to replace it.")
 

@@ -22,7 +22,7 @@ def command(
     steps: int | None,
     guidance: float | None,
     seed: int | None,
-    quality: int | None,
+    quality: int,
     bundle: str | None,
     device: Device,
     threads: int | None,
@@ -42,7 +42,7 @@ def command(
             result = editor.generate(prompt, options, on_event=console.on_event, cancel=cancel)
     finally:
         console.close()
-    write_photo(out, result.image, None, quality)
+    console.notes(write_photo(out, result.image, quality=quality))
     note_result(result, out, console)
     if as_json:
         print_json(describe_result(result, out))

@@ -61,7 +61,9 @@ painting_options = apply(
         metavar="N",
         help="Seed of the start noise [default: the bundle's].",
     ),
-    click.option("--quality", type=click.IntRange(1, 100), metavar="N", help="JPEG and WebP quality [default: 95]."),
+    click.option(
+        "--quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N", help="Of JPEG and WebP."
+    ),
 )
 
 planning_options = apply(
@@ -88,17 +90,17 @@ def output_option(required: bool, what: str) -> Callable[[Command], Command]:
     )
 
 
-def check_folder_of(out: Path) -> None:
-    """Refuse an output whose folder can't take it.
+def check_writable(out: Path) -> None:
+    """Refuse an output that could not be written at the end.
 
     Raises:
-        InputError: the folder is missing, is a file or isn't writable, or `out` itself is a folder.
+        InputError: the folder is missing or isn't writable, or `out` itself is a folder.
     """
     folder = out.parent
     if not folder.is_dir():
-        raise InputError(f"--out {out}: there is no folder {folder}. Create it first: mkdir -p {folder}")
+        raise InputError(f"--out {out}: there is no folder {folder}. Create it first.")
     if out.is_dir():
-        raise InputError(f"--out {out}: this is a folder. Name a file in it, such as {out / 'edited.jpg'}.")
+        raise InputError(f"--out {out}: this is a folder. Name a file in it.")
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out {out}: the folder {folder} isn't writable. Choose another folder.")
 
@@ -107,12 +109,12 @@ def check_picture_out(out: Path) -> None:
     """Refuse a picture output that could not be written at the end.
 
     Raises:
-        InputError: as `check_folder_of`; or the suffix names no format that can be written.
+        InputError: as `check_writable`, or the suffix names no format that can be written.
     """
-    from dimrt.photo.write import check_suffix
+    from dimrt.photo.write import check_output
 
-    check_suffix(out)
-    check_folder_of(out)
+    check_writable(out)
+    check_output(out)
 
 
 def read_plan(source: str) -> str:

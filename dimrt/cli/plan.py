@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from dimrt.cli.console import Console, print_json
-from dimrt.cli.options import bundle_options, check_folder_of, output_option, output_options, planning_options
+from dimrt.cli.options import bundle_options, check_writable, output_option, output_options, planning_options
 from dimrt.cli.running import Device, describe_plan, load_editor
 from dimrt.errors import InputError
 from dimrt.events import PlanReady
@@ -16,7 +16,7 @@ from dimrt.options import EditOptions
 if TYPE_CHECKING:
     from dimrt.blueprint import Blueprint
     from dimrt.editor import Editor
-    from dimrt.photo import Photo
+    from dimrt.photo.read import Photo
 
 
 def write_plan(
@@ -59,7 +59,7 @@ def command(
     The plan is plain text: change it and paint it with `dimrt edit --plan FILE`.
     """
     if out is not None:
-        check_folder_of(out)
+        check_writable(out)
 
     from dimrt.photo.read import read_photo
 
