@@ -1,0 +1,278 @@
+"""Training of nano's designer: the vision tower learns to see scenes, then the whole model learns to write plans."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from dimrt.export.nano.cases import Case, Mixture, draw_case, generator
+from dimrt.export.nano.designer import (
+    HIDDEN,
+    build_designer,
+    embed_pictures,
+    load_prompts,
+    run_text,
+    save_designer,
+    text_positions,
+    view_pictures,
+)
+from dimrt.export.nano.photos import photo_crop, texture
+from dimrt.export.nano.scenes import CELLS, Scene, render, sample_scene
+from dimrt.export.nano.shapes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from dimrt.manifest import Designer
+from dimrt.prompt import Prompts
+
+log = logging.getLogger(__name__)
+
+IGNORED = -100
+_PADDING = 16
+_IMAGE_TOKENS = 16
+_ITEM_COUNTS = (0.35, 0.3, 0.2, 0.15)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Length and learning rates. One step of the first phase sees `look_batch` pictures, of the second `batch` turns."""
+
+    look_steps: int = 1500
+    look_batch: int = 64
+    steps: int = 3000
+    batch: int = 24
+    muon_rate: float = 4e-3
+    adam_rate: float = 2e-3
+    warmup: int = 50
+    seed: int = 0
+    save_every: int = 100
+
+
+class SceneReader(nn.Module):
+    """Reads a scene off the image tokens with one linear layer. It only serves training: it gives the vision tower a
+    direct reason to tell shapes, colours, sizes and backgrounds apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = [(len(table) + 1) for _ in CELLS for table in (SHAPES, COLOURS, SIZES)]
+        self.sizes += [len(TEXTURES) + 1, len(BACKGROUNDS) + 1]
+        self.head = nn.Linear(_IMAGE_TOKENS * HIDDEN, sum(self.sizes))
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy and accuracy over all slots. `images` [B,16,hidden], `labels` int64 [B, slots]."""
+        parts = self.head(images.flatten(1).float()).split(self.sizes, dim=1)
+        losses = [functional.cross_entropy(part, labels[:, index]) for index, part in enumerate(parts)]
+        hits = [(part.argmax(1) == labels[:, index]).float().mean() for index, part in enumerate(parts)]
+        return torch.stack(losses).mean(), torch.stack(hits).mean()
+
+
+def scene_labels(scene: Scene | None) -> list[int]:
+    """Class of each slot of `SceneReader`: 0 for nothing there, else one more than the place in its table."""
+    items = {item.cell: item for item in scene.items} if scene else {}
+    labels: list[int] = []
+    for cell in CELLS:
+        item = items.get(cell)
+        names = (item.shape, item.colour, item.size) if item else (None, None, None)
+        for name, table in zip(names, (SHAPES, COLOURS, SIZES), strict=True):
+            labels.append(list(table).index(name) + 1 if name else 0)
+    background = scene.background if scene else None
+    labels.append(TEXTURES.index(background.texture) + 1 if background else 0)
+    labels.append(list(BACKGROUNDS).index(background.colour) + 1 if background else 0)
+    return labels
+
+
+def look_batch(seed: int, step: int, size: int) -> tuple[list[NDArray[np.uint8]], Tensor]:
+    """Pictures and labels of one step of the first phase: mostly scenes, some photographs and colour fields."""
+    pictures, labels = [], []
+    for index in range(size):
+        rng = generator("training", seed + 1000, step * size + index)
+        if rng.random() < 0.12:
+            pictures.append(photo_crop(rng) if rng.random() < 0.6 else texture(rng))
+            labels.append(scene_labels(None))
+            continue
+        scene = sample_scene(rng, 1 + int(rng.choice(4, p=_ITEM_COUNTS)))
+        pictures.append(render(scene))
+        labels.append(scene_labels(scene))
+    return pictures, torch.tensor(labels)
+
+
+@dataclass(frozen=True)
+class TurnBatch:
+    """`ids` int64 [B, L] padded at the end; `targets` the same with `IGNORED` where nothing is learned."""
+
+    pictures: list[NDArray[np.uint8]]
+    ids: Tensor
+    targets: Tensor
+
+
+def encode_turn(case: Case, prompts: Prompts, facts: Designer, form: str) -> tuple[NDArray[np.int64], int]:
+    """Ids of one turn, and where the part to learn starts. `form` is `plan`, `condition` or `bare`."""
+    stop = np.array([facts.tokens.im_end], np.int64)
+    if form == "plan":
+        turn = prompts.plan_turn(case.instruction, _IMAGE_TOKENS)
+        return np.concatenate([turn.ids, prompts.encode(case.plan.text()), stop]), len(turn.ids)
+    text = case.plan.text() if form == "condition" else case.instruction
+    turn = prompts.condition_turn(text, _IMAGE_TOKENS)
+    return np.concatenate([turn.ids, stop]), turn.shared
+
+
+def turn_batch(cases: list[Case], forms: list[str], prompts: Prompts, facts: Designer) -> TurnBatch:
+    """Encode cases as turns, padded to a multiple of 16 tokens (few shapes keep the kernels compiled)."""
+    rows = [encode_turn(case, prompts, facts, form) for case, form in zip(cases, forms, strict=True)]
+    length = -(-max(len(ids) for ids, _ in rows) // _PADDING) * _PADDING
+    ids = np.full((len(rows), length), facts.tokens.stop[1], np.int64)
+    targets = np.full((len(rows), length), IGNORED, np.int64)
+    for row, (tokens, start) in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        targets[row, start : len(tokens)] = tokens[start:]
+    return TurnBatch([case.source for case in cases], torch.from_numpy(ids), torch.from_numpy(targets))
+
+
+def training_turns(recipe: Recipe, step: int, prompts: Prompts, facts: Designer) -> TurnBatch:
+    """The turns of one step of the second phase: seven of ten ask for a plan, the others are condition turns."""
+    mixture = Mixture(photos=0.22, textures=0.08, items=_ITEM_COUNTS)
+    indices = range(step * recipe.batch, (step + 1) * recipe.batch)
+    cases = [draw_case("training", recipe.seed, index, mixture) for index in indices]
+    forms = ["bare" if index % 10 == 0 else "condition" if index % 10 < 3 else "plan" for index in indices]
+    return turn_batch(cases, forms, prompts, facts)
+
+
+def turn_loss(
+    model: Qwen2_5_VLForConditionalGeneration, images: Tensor, batch: TurnBatch, facts: Designer
+) -> tuple[Tensor, Tensor]:
+    """Mean next-token loss and accuracy over the learned tokens."""
+    positions = text_positions(batch.ids[0].numpy(), facts.tokens)
+    hidden = run_text(model, batch.ids, images, positions)
+    targets = batch.targets[:, 1:]
+    learned = targets != IGNORED
+    logits = model.lm_head(hidden[:, :-1][learned]).float()
+    return functional.cross_entropy(logits, targets[learned]), (logits.argmax(1) == targets[learned]).float().mean()
+
+
+def optimisers(modules: list[nn.Module], recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the inner matrices, AdamW for embeddings, norms, biases and heads."""
+    named = {name: p for module in modules for name, p in module.named_parameters()}
+    matrices = [p for name, p in named.items() if p.ndim == 2 and ("blocks." in name or "layers." in name)]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in named.values() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=recipe.adam_rate, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def rate_at(fraction: float, step: int, warmup: int) -> float:
+    """Share of the full learning rate: linear warm-up, flat, then linearly down over the last 40 %."""
+    return min(1.0, (step + 1) / warmup, max(0.02, (1 - fraction) / 0.4))
+
+
+def _update(optims: list[torch.optim.Optimizer], bases: list[float], scale: float, loss: Tensor) -> None:
+    for optim, base in zip(optims, bases, strict=True):
+        for group in optim.param_groups:
+            group["lr"] = base * scale
+        optim.zero_grad(set_to_none=True)
+    loss.backward()
+    for optim in optims:
+        nn.utils.clip_grad_norm_([p for group in optim.param_groups for p in group["params"]], 1.0)
+        optim.step()
+
+
+def _autocast() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def train_designer(
+    folder: Path, recipe: Recipe, *, finish_at: Callable[[], float] | None = None
+) -> Qwen2_5_VLForConditionalGeneration:
+    """Train, or go on where `folder/state.pt` stands, and save the result in `folder/qwen`.
+
+    Args:
+        folder: working folder; holds `tokenizer.json`, `state.pt`, `log.jsonl` and, at the end, `qwen/`.
+        recipe: lengths and rates.
+        finish_at: wall-clock time (epoch seconds) to be done by; the learning rate then falls towards that moment
+            instead of towards the last step. Asked for at each step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = folder / "tokenizer.json"
+    prompts, facts = load_prompts(tokenizer)
+    model, reader = build_designer(tokenizer, recipe.seed), SceneReader()
+    model.train()
+    optims = optimisers([model, reader], recipe)
+    state = folder / "state.pt"
+    step = 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        model.load_state_dict(saved["model"])
+        reader.load_state_dict(saved["reader"])
+        for optim, content in zip(optims, saved["optims"], strict=True):
+            optim.load_state_dict(content)
+        step = saved["step"]
+    bases = [recipe.muon_rate, recipe.adam_rate]
+    total = recipe.look_steps + recipe.steps
+    begun = time.time()
+    while step < total:
+        looking = step < recipe.look_steps
+        done = step - recipe.look_steps
+        fraction = 0.0 if looking else done / recipe.steps
+        if finish_at is not None:
+            fraction = (time.time() - begun) / max(finish_at() - begun, 1e-9)
+            if fraction >= 1:
+                break
+        loss, record = _step(model, reader, recipe, step, prompts, facts)
+        _update(optims, bases, rate_at(fraction, step if looking else done, recipe.warmup), loss)
+        step += 1
+        if step % 20 == 0:
+            record |= {"step": step, "seconds": round(time.time() - begun, 1)}
+            with (folder / "log.jsonl").open("a") as lines:
+                lines.write(json.dumps(record) + "\n")
+            log.info("%s", record)
+        if step % recipe.save_every == 0:
+            _save_state(state, model, reader, optims, step)
+    _save_state(state, model, reader, optims, step)
+    model.eval()
+    save_designer(model, tokenizer, folder / "qwen")
+    return model
+
+
+def _step(
+    model: Qwen2_5_VLForConditionalGeneration,
+    reader: SceneReader,
+    recipe: Recipe,
+    step: int,
+    prompts: Prompts,
+    facts: Designer,
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of one step and what to log of it."""
+    if step < recipe.look_steps:
+        pictures, labels = look_batch(recipe.seed, step, recipe.look_batch)
+        with _autocast():
+            images = embed_pictures(model, view_pictures(pictures, facts.vision))
+        loss, hits = reader.loss(images, labels)
+        return loss, {"look_loss": round(loss.item(), 4), "seen": round(hits.item(), 4)}
+    batch = training_turns(recipe, step - recipe.look_steps, prompts, facts)
+    with _autocast():
+        images = embed_pictures(model, view_pictures(batch.pictures, facts.vision))
+        loss, hits = turn_loss(model, images, batch, facts)
+    return loss, {"loss": round(loss.item(), 4), "tokens_right": round(hits.item(), 4)}
+
+
+def _save_state(
+    path: Path, model: nn.Module, reader: nn.Module, optims: list[torch.optim.Optimizer], step: int
+) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "reader": reader.state_dict(),
+            "optims": [optim.state_dict() for optim in optims],
+            "step": step,
+        },
+        partial,
+    )
+    partial.replace(path)
