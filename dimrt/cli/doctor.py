@@ -129,7 +129,10 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Check Python, packages, providers, bundle, memory and disk. Exits 1 when something needed is broken."""
+    """Check this machine and say what is missing.
+
+    Looks at Python, packages, providers, bundle, memory and disk. Exits 1 when something needed is broken.
+    """
     findings = [check() for check in CHECKS]
     broken = [finding.name for finding in findings if finding.state == "broken"]
     if as_json:
