@@ -3,8 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from dimrt.export.nano.designer import (
     text_positions,
     view_pictures,
 )
+from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.photos import photo_crop, texture
 from dimrt.export.nano.scenes import CELLS, Scene, render, sample_scene
 from dimrt.export.nano.shapes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
@@ -36,18 +37,26 @@ log = logging.getLogger(__name__)
 IGNORED = -100
 _PADDING = 16
 _IMAGE_TOKENS = 16
-_ITEM_COUNTS = (0.35, 0.3, 0.2, 0.15)
+_POOL = 8
+_ITEM_COUNTS = (0.45, 0.3, 0.15, 0.1)
+MIXTURE = Mixture(
+    photos=0.22,
+    textures=0.08,
+    kinds=tuple((kind, 0.4 if kind == "compose" else 1.0) for kind in EDIT_TYPES),
+    items=_ITEM_COUNTS,
+)
+"""What the designer learns from."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Length and learning rates. One step of the first phase sees `look_batch` pictures, of the second `batch` turns."""
+    """Length and learning rates. A step of the first phase sees `look_batch` pictures, of the second `batch` turns."""
 
-    look_steps: int = 1500
+    look_steps: int = 350
     look_batch: int = 64
     steps: int = 3000
     batch: int = 24
-    muon_rate: float = 4e-3
+    muon_rate: float = 3e-3
     adam_rate: float = 2e-3
     warmup: int = 50
     seed: int = 0
@@ -111,7 +120,7 @@ class TurnBatch:
     targets: Tensor
 
 
-def encode_turn(case: Case, prompts: Prompts, facts: Designer, form: str) -> tuple[NDArray[np.int64], int]:
+def encode_turn(case: Case, form: str, prompts: Prompts, facts: Designer) -> tuple[NDArray[np.int64], int]:
     """Ids of one turn, and where the part to learn starts. `form` is `plan`, `condition` or `bare`."""
     stop = np.array([facts.tokens.im_end], np.int64)
     if form == "plan":
@@ -124,7 +133,7 @@ def encode_turn(case: Case, prompts: Prompts, facts: Designer, form: str) -> tup
 
 def turn_batch(cases: list[Case], forms: list[str], prompts: Prompts, facts: Designer) -> TurnBatch:
     """Encode cases as turns, padded to a multiple of 16 tokens (few shapes keep the kernels compiled)."""
-    rows = [encode_turn(case, prompts, facts, form) for case, form in zip(cases, forms, strict=True)]
+    rows = [encode_turn(case, form, prompts, facts) for case, form in zip(cases, forms, strict=True)]
     length = -(-max(len(ids) for ids, _ in rows) // _PADDING) * _PADDING
     ids = np.full((len(rows), length), facts.tokens.stop[1], np.int64)
     targets = np.full((len(rows), length), IGNORED, np.int64)
@@ -134,13 +143,24 @@ def turn_batch(cases: list[Case], forms: list[str], prompts: Prompts, facts: Des
     return TurnBatch([case.source for case in cases], torch.from_numpy(ids), torch.from_numpy(targets))
 
 
+@lru_cache(maxsize=1)
+def _pool(recipe: Recipe, number: int, prompts: Prompts, facts: Designer) -> tuple[tuple[Case, str], ...]:
+    """Cases and forms of `_POOL` steps, sorted by length, so that the turns of one step need little padding."""
+    size = recipe.batch * _POOL
+    turns = []
+    for index in range(number * size, (number + 1) * size):
+        form = "bare" if index % 20 == 0 else "condition" if index % 5 == 1 else "plan"
+        turns.append((draw_case("training", recipe.seed, index, MIXTURE), form))
+    return tuple(sorted(turns, key=lambda turn: len(encode_turn(*turn, prompts, facts)[0])))
+
+
 def training_turns(recipe: Recipe, step: int, prompts: Prompts, facts: Designer) -> TurnBatch:
-    """The turns of one step of the second phase: seven of ten ask for a plan, the others are condition turns."""
-    mixture = Mixture(photos=0.22, textures=0.08, items=_ITEM_COUNTS)
-    indices = range(step * recipe.batch, (step + 1) * recipe.batch)
-    cases = [draw_case("training", recipe.seed, index, mixture) for index in indices]
-    forms = ["bare" if index % 10 == 0 else "condition" if index % 10 < 3 else "plan" for index in indices]
-    return turn_batch(cases, forms, prompts, facts)
+    """The turns of one step of the second phase: three of four ask for a plan, the others are condition turns."""
+    number, place = divmod(step, _POOL)
+    order = np.random.default_rng((recipe.seed, number)).permutation(_POOL)
+    start = int(order[place]) * recipe.batch
+    turns = _pool(recipe, number, prompts, facts)[start : start + recipe.batch]
+    return turn_batch([case for case, _ in turns], [form for _, form in turns], prompts, facts)
 
 
 def turn_loss(
@@ -183,12 +203,8 @@ def _update(optims: list[torch.optim.Optimizer], bases: list[float], scale: floa
         optim.step()
 
 
-def _autocast() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16)
-
-
 def train_designer(
-    folder: Path, recipe: Recipe, *, finish_at: Callable[[], float] | None = None
+    folder: Path, recipe: Recipe, *, finish_at: float | None = None
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Train, or go on where `folder/state.pt` stands, and save the result in `folder/qwen`.
 
@@ -196,7 +212,7 @@ def train_designer(
         folder: working folder; holds `tokenizer.json`, `state.pt`, `log.jsonl` and, at the end, `qwen/`.
         recipe: lengths and rates.
         finish_at: wall-clock time (epoch seconds) to be done by; the learning rate then falls towards that moment
-            instead of towards the last step. Asked for at each step.
+            instead of towards the last step.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = folder / "tokenizer.json"
@@ -221,7 +237,7 @@ def train_designer(
         done = step - recipe.look_steps
         fraction = 0.0 if looking else done / recipe.steps
         if finish_at is not None:
-            fraction = (time.time() - begun) / max(finish_at() - begun, 1e-9)
+            fraction = (time.time() - begun) / max(finish_at - begun, 1e-9)
             if fraction >= 1:
                 break
         loss, record = _step(model, reader, recipe, step, prompts, facts)
@@ -251,14 +267,12 @@ def _step(
     """Loss of one step and what to log of it."""
     if step < recipe.look_steps:
         pictures, labels = look_batch(recipe.seed, step, recipe.look_batch)
-        with _autocast():
-            images = embed_pictures(model, view_pictures(pictures, facts.vision))
+        images = embed_pictures(model, view_pictures(pictures, facts.vision))
         loss, hits = reader.loss(images, labels)
         return loss, {"look_loss": round(loss.item(), 4), "seen": round(hits.item(), 4)}
     batch = training_turns(recipe, step - recipe.look_steps, prompts, facts)
-    with _autocast():
-        images = embed_pictures(model, view_pictures(batch.pictures, facts.vision))
-        loss, hits = turn_loss(model, images, batch, facts)
+    images = embed_pictures(model, view_pictures(batch.pictures, facts.vision))
+    loss, hits = turn_loss(model, images, batch, facts)
     return loss, {"loss": round(loss.item(), 4), "tokens_right": round(hits.item(), 4)}
 
 
