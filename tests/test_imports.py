@@ -12,6 +12,7 @@ import tomllib
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {"dimrt": ROOT / "dimrt", "dimrt.export": ROOT / "export", "dimrt.engines": ROOT / "engines"}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TORCH_SIDE = {"torch", "transformers", "diffusers", "accelerate", "onnx", "onnxscript"}
 MODULE_OF = {"pillow": "PIL", "huggingface_hub": "huggingface_hub"}
 """Import names of distributions that are called otherwise."""
@@ -59,7 +60,7 @@ def requirements(*extras: str) -> set[str]:
 def third_party(path: Path) -> set[str]:
     """Top-level packages a module imports that are neither the standard library's nor the project's."""
     tops = {name.split(".")[0] for name in imports(path)}
-    return tops - set(sys.stdlib_module_names) - {"dimrt", "tests", "benchmarks", "conftest"}
+    return tops - set(sys.stdlib_module_names) - {"dimrt", "benchmarks"} - {test.stem for test in TESTS}
 
 
 @pytest.mark.parametrize("path", sources("dimrt"), ids=lambda path: str(path.relative_to(ROOT)))
@@ -86,7 +87,7 @@ def test_imported_packages_are_declared() -> None:
         assert third_party(path) <= core, path
     for path in sources("dimrt.export"):
         assert third_party(path) <= export, path
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in TESTS:
         assert third_party(path) <= everything, path
 
 
