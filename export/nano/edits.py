@@ -1,4 +1,4 @@
-"""The nine edit types on toy scenes: each gives an instruction, the resolved edit in words, its area and the new scene."""
+"""The edit types on toy scenes: each gives an instruction, the resolved edit in words, its area and the new scene."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

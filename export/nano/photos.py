@@ -43,7 +43,7 @@ def photo_crop(rng: Rng) -> Picture:
 
 
 def _other_colours(rng: Rng, pixels: Picture) -> Picture:
-    """The same picture in another light: mixed channels, another exposure, another white balance, another saturation."""
+    """The same picture in another light: other channels, exposure, white balance and saturation."""
     values = pixels.astype(np.float32) / 255
     if rng.random() < 0.5:
         values = values[..., rng.permutation(3)]
