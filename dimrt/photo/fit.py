@@ -37,9 +37,9 @@ class Frame:
     @property
     def region(self) -> tuple[int, int, int, int]:
         """The crop in the photo's own pixels: left, top, right, bottom."""
-        left, top, width, height = self.crop
-        across, down = self.photo[0] / self.resize[0], self.photo[1] / self.resize[1]
-        return round(left * across), round(top * down), round((left + width) * across), round((top + height) * down)
+        left, width = _span(self.crop[0], self.crop[2], self.photo[0] / self.resize[0], self.photo[0])
+        top, height = _span(self.crop[1], self.crop[3], self.photo[1] / self.resize[1], self.photo[1])
+        return left, top, left + width, top + height
 
 
 def painter_frame(size: tuple[int, int], resolution: Resolution, frame: Literal["whole", "crop"]) -> Frame:
@@ -88,6 +88,12 @@ def from_painter(pixels: NDArray[Any]) -> Pixels:
     return rounded
 
 
+def _span(start: int, length: int, scale: float, whole: int) -> tuple[int, int]:
+    """Start and length of an interval times `scale`, in whole pixels, at least one, inside `whole`."""
+    scaled = max(round(length * scale), 1)
+    return min(round(start * scale), whole - scaled), scaled
+
+
 def _centre_square(size: tuple[int, int], side: int) -> Frame:
     """Shorter side to `side`, longer side floored in proportion, offset rounded half to even."""
     shorter = min(size)
@@ -98,12 +104,16 @@ def _centre_square(size: tuple[int, int], side: int) -> Frame:
 
 
 def _free_size(size: tuple[int, int], resolution: Resolution) -> tuple[int, int]:
-    """Among the roundings of the ideal size to multiples, within the area, the one nearest in aspect ratio."""
+    """Among the roundings of the ideal size to multiples, within the area, the one nearest in aspect ratio.
+
+    A ribbon whose ideal height is below one multiple gets one multiple, and as much length as the area allows.
+    """
     multiple, area = resolution.multiple, resolution.side**2
     scale = (area / (size[0] * size[1])) ** 0.5
+    longest = area // multiple // multiple * multiple
     choices = []
     for length in size:
-        lower = max(int(length * scale / multiple + 1e-9), 1) * multiple
+        lower = min(max(int(length * scale / multiple + 1e-9), 1) * multiple, longest)
         choices.append((lower, lower + multiple))
     wanted = size[0] / size[1]
     fitting = [(width, height) for width in choices[0] for height in choices[1] if width * height <= area]

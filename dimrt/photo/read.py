@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 150_000_000
 MAX_BYTES = 1 << 30
-COMMON_FORMATS = ("JPEG", "PNG", "MPO", "GIF", "BMP", "PPM")
+COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 OTHER_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF")
 """Formats that need more of Pillow loaded; HEIF is there when a plugin registered it."""
 MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
@@ -50,9 +50,10 @@ TURNS = {
 }
 """How to turn a picture upright, by its EXIF orientation."""
 STORAGE_TAGS = {*range(254, 267), *range(273, 282), 284, 292, 293, 301, 317, 318, 319, *range(320, 327)} | {
-    *range(330, 333), *range(338, 348), *range(512, 533), 559, 700, 33723, 34377, 34675, 37724
+    *range(330, 333), *range(338, 348), *range(512, 533), 559, 700, 33723, 34377, 34675, 37724,
 }  # fmt: skip
 """TIFF tags that describe how the old file stored its pixels (or hold the profile), not the photo."""
+SUB_BLOCKS = {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)}
 
 _bomb_filter = threading.Lock()
 
@@ -67,7 +68,7 @@ class Photo:
         icc: ICC profile of `pixels`, or None (sRGB is assumed).
         exif: EXIF block with the orientation reset to upright and the old thumbnail left out, or None.
         path: the file it came from, or None.
-        notes: what the reader had to decide, for the user ("animated: the first frame is used").
+        notes: what the reader had to decide, for the user ("several pages: the first is used").
     """
 
     pixels: Pixels
@@ -164,10 +165,15 @@ def _open(data: bytes, name: str) -> Image.Image:
 def _from_image(image: Image.Image, name: str, path: Path | None) -> Photo:
     _check_size(image.size, name)
     _check_depth(image, name)
-    notes = ["animated: the first frame is used"] if getattr(image, "is_animated", False) else []
+    notes = []
     try:
+        # An MPO's further frames are a phone's depth maps and previews, nothing the user calls frames.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            notes.append("several frames or pages: the first is used")
+        exif = _metadata(image)
+        # Some decoders turn the picture themselves while loading and then say so; what they left is done here.
         image.load()
-        orientation, exif = _metadata(image)
+        orientation = _orientation(image)
         icc = image.info.get("icc_profile") or None
         if orientation in TURNS:
             image = image.transpose(TURNS[orientation])
@@ -215,26 +221,28 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Pixels | None]:
     return image.convert("L" if image.mode in {"1", "L", "LA"} else "RGB"), alpha
 
 
-def _metadata(image: Image.Image) -> tuple[int, bytes | None]:
-    """The orientation (1 when absent or unreadable) and the EXIF block for the upright result."""
+def _metadata(image: Image.Image) -> bytes | None:
+    """The EXIF block for the upright result; broken metadata is no reason to refuse a good picture."""
     try:
         exif = image.getexif()
-        orientation = int(exif.get(ExifTags.Base.Orientation, 1))
-        for tag in STORAGE_TAGS & exif.keys():
-            del exif[tag]
-        if not exif:
-            return orientation, None
-        if orientation != 1:
-            exif[ExifTags.Base.Orientation] = 1
         kept = Image.Exif()
-        kept.update(exif)
-        for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            if pointer in exif:
-                kept.get_ifd(pointer).update(exif.get_ifd(pointer))
-        return orientation, kept.tobytes()
+        for tag in exif.keys() - STORAGE_TAGS - SUB_BLOCKS:
+            kept[tag] = exif[tag]
+        for tag in exif.keys() & SUB_BLOCKS:
+            kept[tag] = {key: value for key, value in exif.get_ifd(tag).items() if key != ExifTags.IFD.Interop}
+        if ExifTags.Base.Orientation in exif:
+            kept[ExifTags.Base.Orientation] = 1
+        return kept.tobytes() if kept else None
     except DECODE_ERRORS:
-        # Broken metadata is no reason to refuse a good picture.
-        return 1, None
+        return None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation; 1 (upright) when absent or unreadable."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except DECODE_ERRORS:
+        return 1
 
 
 def _to_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, str]:

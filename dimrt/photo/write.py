@@ -95,12 +95,11 @@ def _settings(kind: str, photo: Photo | None, quality: int, notes: list[str]) ->
             notes.append(f"EXIF left out: {len(photo.exif):,} bytes, JPEG holds {JPEG_EXIF:,}")
         else:
             settings["exif"] = photo.exif
+    # TIFF stays uncompressed: with compression Pillow hands the file to libtiff, which can't hold an EXIF block.
     if kind == "JPEG":
         settings.update(quality=quality, subsampling=0)
     elif kind == "WEBP":
         settings.update(quality=quality, method=4, exact=True)
-    elif kind == "TIFF":
-        settings.update(compression="tiff_adobe_deflate")
     return settings
 
 
