@@ -70,7 +70,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{folder}: no model.safetensors and no model.safetensors.index.json; name the folder that holds them"
             )
-        stored = {name: tensor for name, tensor in held.items() if not ignored(name)}
+        stored = dict(held)
         designer_folder = _part_folder(folder, "qwen", designer, DESIGNER_ID, _holds(stored, "mllm."), offline)
         autoencoder_folder = _part_folder(
             folder, "dc-ae", autoencoder, AUTOENCODER_ID, _holds(stored, "decoder.vae."), offline
@@ -82,12 +82,24 @@ class Checkpoint:
             ),
         }
         config = _facts(folder, stored, designer_folder)
-        parts = Parts(_designer_config(designer_folder), _autoencoder_config(autoencoder_folder), designer_folder)
+        parts = read_parts(designer_folder, autoencoder_folder)
+        return cls.of_tensors(folder, config, parts, stored, origins)
+
+    @classmethod
+    def of_tensors(
+        cls,
+        folder: Path,
+        config: DIMConfig,
+        parts: Parts,
+        stored: dict[str, Stored],
+        origins: dict[str, Path] | None = None,
+    ) -> "Checkpoint":
+        """A checkpoint of tensors already found, under DIM names, checked like one that is opened."""
         _check_parts(folder, config, parts)
-        if parts.designer.tie_word_embeddings:
-            stored.pop(TIED, None)
-        _account(folder, config, meta_shapes(config, parts), stored)
-        return cls(folder, config, parts, stored, origins)
+        tied = parts.designer.tie_word_embeddings
+        kept = {name: held for name, held in stored.items() if not ignored(name) and not (tied and name == TIED)}
+        _account(folder, config, meta_shapes(config, parts), kept)
+        return cls(folder, config, parts, kept, origins or {})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor under its DIM name, in stored type, read one at a time."""
@@ -156,6 +168,11 @@ def _facts(folder: Path, stored: dict[str, Stored], designer_folder: Path) -> DI
         penalty = float(_read_json(generation).get("repetition_penalty", 1.0))
         config = replace(config, decoding=type(config.decoding)(config.decoding.max_new_tokens, penalty))
     return config
+
+
+def read_parts(designer: Path, autoencoder: Path) -> Parts:
+    """Configuration of a designer folder (Qwen2.5-VL) and an autoencoder folder (DC-AE)."""
+    return Parts(_designer_config(designer), _autoencoder_config(autoencoder), designer)
 
 
 def _designer_config(folder: Path) -> Qwen2_5_VLConfig:
