@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
 from dimrt.errors import Cancelled, DimrtError, ResourceError
+from dimrt.version import __version__
 
 COMMANDS = {
     "edit": "Edit a photo as the instruction says.",
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
 def print_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     """Print the version and stop."""
     if asked and not ctx.resilient_parsing:
-        click.echo(f"dimrt {version('dimrt')}")
+        click.echo(f"dimrt {__version__}")
         ctx.exit()
 
 
