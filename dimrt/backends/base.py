@@ -7,7 +7,6 @@ back as numpy arrays unless the caller keeps them on the device or hands in a te
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -48,6 +47,9 @@ class Backend(Protocol):
 
     def allocate(self, shape: tuple[int, ...], dtype: str) -> Tensor:
         """A zeroed device tensor."""
+
+    def to_device(self, array: Array) -> Tensor:
+        """A device tensor with the array's values; it may share the array's memory."""
 
     def to_host(self, tensor: Tensor) -> Array:
         """A numpy view or copy of a tensor."""

@@ -1,0 +1,175 @@
+"""The default backend: ONNX Runtime on the CPU or on CUDA. What is asked for runs, or an error says why it can't."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from dimrt.backends.base import Array, Tensor
+from dimrt.bundle import Bundle
+from dimrt.errors import BundleError, ResourceError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(int64)": np.dtype(np.int64),
+}
+_ERRORS_ONLY = 3
+_MEMORY_WORDS = ("bad allocation", "bad_alloc", "failed to allocate", "out of memory")
+
+
+def best_device() -> Literal["cpu", "cuda"]:
+    """CUDA when this ONNX Runtime has a provider for it, else the CPU."""
+    return "cuda" if PROVIDERS["cuda"] in ort.get_available_providers() else "cpu"
+
+
+class OrtEngine:
+    """One loaded graph; see `dimrt.backends.base.Engine`."""
+
+    def __init__(self, graph: str, session: ort.InferenceSession, device: str) -> None:
+        self._graph = graph
+        self._session = session
+        self._device = device
+        self._inputs = {node.name: _NUMPY_TYPES[node.type] for node in session.get_inputs()}
+        self._outputs = [node.name for node in session.get_outputs()]
+
+    def run(
+        self,
+        feeds: Mapping[str, Tensor],
+        *,
+        into: Mapping[str, Tensor] | None = None,
+        keep: Collection[str] = (),
+    ) -> dict[str, Tensor]:
+        """Run once; outputs named in `into` are written in place, also over an input (the KV cache)."""
+        written = into or {}
+        binding = self._session.io_binding()
+        held: list[Array] = []  # the binding borrows numpy memory: keep it alive until the run is over
+        for name, dtype in self._inputs.items():
+            value: Any = feeds[name]
+            if isinstance(value, ort.OrtValue):
+                binding.bind_ortvalue_input(name, value)
+            else:
+                array: Array = np.ascontiguousarray(value, dtype)
+                held.append(array)
+                binding.bind_cpu_input(name, array)
+        for name in self._outputs:
+            if name in written:
+                binding.bind_ortvalue_output(name, written[name])
+            else:
+                binding.bind_output(name, self._device if name in keep else "cpu")
+        with _memory_errors(self._graph):
+            self._session.run_with_iobinding(binding)
+        results = zip(self._outputs, binding.get_outputs(), strict=True)
+        return {name: value if name in keep else value.numpy() for name, value in results if name not in written}
+
+
+class OrtBackend:
+    """Sessions of one bundle, loaded on first use and once; see `dimrt.backends.base.Backend`.
+
+    Attributes:
+        name: "onnxruntime" and the provider that the sessions really use.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None) -> None:
+        """Check that the device can be used; nothing is loaded yet.
+
+        Args:
+            bundle: the bundle whose graphs are run.
+            device: "cpu", or "cuda" for the first NVIDIA GPU.
+            threads: CPU threads inside an operator; None leaves the choice to ONNX Runtime.
+
+        Raises:
+            ResourceError: this ONNX Runtime has no provider for the device.
+        """
+        self._bundle = bundle
+        self._device = device
+        self._provider = PROVIDERS[device]
+        self._threads = threads
+        self._engines: dict[str, OrtEngine] = {}
+        self.name = f"onnxruntime {self._provider}"
+        available = ort.get_available_providers()
+        if self._provider not in available:
+            raise ResourceError(
+                f"--device {device}: onnxruntime {ort.__version__} has no {self._provider} (it has "
+                f"{', '.join(available)}); install dimrt[cuda] in place of onnxruntime, or use --device cpu"
+            )
+        if device == "cuda":
+            ort.preload_dlls()
+
+    def engine(self, graph: str) -> OrtEngine:
+        """Load a graph, or return the loaded one.
+
+        Raises:
+            BundleError: ONNX Runtime can't read the graph.
+            ResourceError: too little memory, or the provider could not be started.
+        """
+        if graph not in self._engines:
+            self._engines[graph] = OrtEngine(graph, self._load(graph), self._device)
+        return self._engines[graph]
+
+    def allocate(self, shape: tuple[int, ...], dtype: str) -> Tensor:
+        """A zeroed tensor on the device."""
+        return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), self._device, 0)
+
+    def to_host(self, tensor: Tensor) -> Array:
+        """A numpy array with the tensor's values (on the CPU the tensor's own memory)."""
+        return np.asarray(tensor.numpy() if isinstance(tensor, ort.OrtValue) else tensor)
+
+    def to_device(self, array: Array) -> Tensor:
+        """A tensor on the device with the array's values (on the CPU the array's own memory)."""
+        return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0)
+
+    def release(self, graph: str) -> None:
+        """Drop a loaded graph."""
+        self._engines.pop(graph, None)
+
+    def _load(self, graph: str) -> ort.InferenceSession:
+        path = self._bundle.graph_path(graph)
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
+        try:
+            with _memory_errors(graph):
+                session = ort.InferenceSession(str(path), options, providers=providers)
+        except (
+            native.Fail,
+            native.InvalidGraph,
+            native.InvalidProtobuf,
+            native.NoSuchFile,
+            native.NotImplemented,
+        ) as e:
+            raise BundleError(
+                f"{path} can't be loaded by onnxruntime {ort.__version__} ({_first_line(e)}); "
+                "run `dimrt verify`, or export the bundle again"
+            ) from e
+        running = session.get_providers()[0]
+        if running != self._provider:
+            raise ResourceError(
+                f"--device {self._device}: {self._provider} could not start and onnxruntime fell back to {running}; "
+                "check the NVIDIA driver and the CUDA and cuDNN libraries (`dimrt doctor`), or use --device cpu"
+            )
+        return session
+
+
+@contextmanager
+def _memory_errors(graph: str) -> Iterator[None]:
+    """Turn an allocation that failed inside ONNX Runtime into a ResourceError."""
+    try:
+        yield
+    except (MemoryError, native.RuntimeException, native.Fail) as error:
+        if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS):
+            raise ResourceError(
+                f"out of memory in graph `{graph}` ({_first_line(error)}); "
+                "close other programs, use a bundle of a smaller recipe or a smaller picture"
+            ) from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,212 @@
+"""The chain from photo to photo, each part a stream of events that ends in its result."""
+
+from collections.abc import Generator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimrt.backends.base import Backend
+from dimrt.blueprint import Blueprint
+from dimrt.bundle import Bundle
+from dimrt.designer import Designer, View
+from dimrt.errors import BundleError, InputError
+from dimrt.events import Event, PlanReady, PlanText, Progress
+from dimrt.painter import Latent, Painter, start_noise
+from dimrt.phases import Phases
+from dimrt.photo.composite import composite
+from dimrt.photo.fit import Frame, from_painter, painter_frame, to_levels, to_painter
+from dimrt.photo.read import Photo, Pixels
+from dimrt.prompt import Turn
+from dimrt.request import Request
+from dimrt.result import Design, EditResult
+from dimrt.schedule import flow_schedule
+from dimrt.vision import condition_size, fit_size, prepare
+
+Size = tuple[int, int]
+
+
+class Chain:
+    """Designer, painter and autoencoder of one bundle on one backend."""
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self._bundle = bundle
+        self._facts = bundle.manifest
+        self._backend = backend
+        self._designer = Designer(bundle, backend)
+        self._painter = Painter(bundle, backend)
+
+    def check_task(self, has_photo: bool) -> None:
+        """Refuse a photo for a text-to-image bundle, and none for an editing one.
+
+        Raises:
+            BundleError: the bundle was made for the other task.
+        """
+        task = "edit" if has_photo else "generate"
+        made_for = self._facts.painter.task
+        if task != made_for:
+            raise BundleError(
+                f"{self._bundle.path} ({self._facts.name}) is made for `dimrt {made_for}`, not for `dimrt {task}`; "
+                "give another one with --bundle"
+            )
+
+    def edit(
+        self, photo: Photo, instruction: str, request: Request, phases: Phases
+    ) -> Generator[Event, None, EditResult]:
+        """Photo and instruction to edited photo."""
+        frame = self.frame(photo, request)
+        design = yield from self.design(photo, instruction, request, phases)
+        source = yield from phases.once("encode", partial(self.encode, photo, frame))
+        latent = yield from self.paint(design, source, start_noise(request.seed, source.shape), request, phases)
+        pixels = yield from phases.once("decode", partial(self.decode, latent))
+        painted = from_painter(pixels)
+        if request.composite == "none" or request.frame == "crop":
+            return self._result(painted, painted, design, request, "none", phases)
+        image, mode = yield from phases.once("composite", partial(self._composite, photo, source, pixels, request))
+        return self._result(image, painted, design, request, mode, phases)
+
+    def generate(self, prompt: str, request: Request, phases: Phases) -> Generator[Event, None, EditResult]:
+        """Prompt to picture."""
+        design = yield from self.design(None, prompt, request, phases)
+        noise = start_noise(request.seed, self.latent_shape())
+        latent = yield from self.paint(design, None, noise, request, phases)
+        painted = yield from phases.once("decode", lambda: from_painter(self.decode(latent)))
+        return self._result(painted, painted, design, request, "none", phases)
+
+    def design(
+        self, photo: Photo | None, instruction: str, request: Request, phases: Phases
+    ) -> Generator[Event, None, Design]:
+        """Vision, plan (when the designer is to write one) and condition."""
+        vision = self._facts.designer.vision
+        size = condition_size(vision) if photo is not None else None
+        self._check_text("instruction", instruction, size)
+        blueprint = request.plan
+        if blueprint is not None:
+            self._check_text("plan", blueprint.text, size)
+            yield PlanReady(blueprint)
+        view = None
+        if photo is not None and size is not None:
+            writes = blueprint is None and request.think
+            native = writes and request.plan_view == "native"
+            first = fit_size(*photo.size, vision) if native else size
+            view = yield from phases.once("vision", partial(self._view, photo, first))
+            if writes:
+                blueprint = yield from self._plan(instruction, view, request, phases)
+        text = instruction if blueprint is None else blueprint.text
+        condition = yield from phases.once("condition", partial(self._condition, text, photo, size, view))
+        return Design(blueprint, condition)
+
+    def frame(self, photo: Photo, request: Request) -> Frame:
+        """How the photo becomes the painter's picture."""
+        return painter_frame(photo.size, self._facts.resolution, request.frame)
+
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the latent that generate paints."""
+        resolution = self._facts.resolution
+        side = resolution.side // resolution.latent_factor
+        return 1, self._facts.painter.latent_channels, side, side
+
+    def encode(self, photo: Photo, frame: Frame) -> Latent:
+        """The photo's latent, float32 [1, C, h, w]."""
+        outputs = self._backend.engine("encode").run({"pixels": to_painter(photo, frame)})
+        return np.asarray(outputs["latent"], np.float32)
+
+    def paint(
+        self, design: Design, source: Latent | None, noise: Latent, request: Request, phases: Phases
+    ) -> Generator[Event, None, Latent]:
+        """Condition, source latent and start noise to painted latent."""
+        schedule = flow_schedule(request.steps, self._facts.schedule.shift)
+        work = self._painter.paint(design.condition, source, noise, schedule, request.guidance_scale)
+        return (yield from phases.stream("paint", request.steps, work))
+
+    def decode(self, latent: Latent) -> NDArray[np.float32]:
+        """Pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1]."""
+        return np.asarray(self._backend.engine("decode").run({"latent": latent})["pixels"], np.float32)
+
+    def _plan(
+        self, instruction: str, view: View, request: Request, phases: Phases
+    ) -> Generator[Event, None, Blueprint | None]:
+        """The designer's own plan; None when it wrote nothing."""
+        turn = self._designer.prompts.plan_turn(instruction, _tokens(view))
+        room = self._facts.designer.language.max_positions - len(turn.ids)
+        if room < 1:
+            raise InputError(
+                f"the instruction and the photo take {len(turn.ids)} tokens and leave no room for a plan (limit "
+                f"{room + len(turn.ids)}); shorten the instruction, or plan on the shared view"
+            )
+        limit = min(request.max_new_tokens, room)
+        text = yield from phases.stream("plan", limit, self._write(turn, view, limit))
+        if not text.strip():
+            return None
+        blueprint = Blueprint.parse(text)
+        yield PlanReady(blueprint)
+        return blueprint
+
+    def _write(self, turn: Turn, view: View, limit: int) -> Generator[Event, None, str]:
+        text = ""
+        for piece in self._designer.write(turn, view, limit, self._facts.designer.decoding.repetition_penalty):
+            if piece.text:
+                text += piece.text
+                yield PlanText(piece.text)
+            yield Progress("plan", piece.count)
+        return text
+
+    def _view(self, photo: Photo, size: Size) -> View:
+        return self._designer.view(prepare(photo.pixels, self._facts.designer.vision, size, photo.alpha))
+
+    def _condition(
+        self, text: str, photo: Photo | None, size: Size | None, planned: View | None
+    ) -> NDArray[np.float32]:
+        """The condition; the view that the plan was written on serves again when it has the condition's size."""
+        view = planned
+        if photo is not None and planned is not None and size is not None and planned.size != size:
+            view = self._view(photo, size)
+        return self._designer.condition(self._designer.prompts.condition_turn(text, _tokens(view)), view)
+
+    def _check_text(self, name: str, text: str, size: Size | None) -> None:
+        """Refuse an empty text, and one so long that the painter would lose sight of the picture's first rows.
+
+        Raises:
+            InputError: empty or too long.
+        """
+        if not text.strip():
+            raise InputError(f"the {name} is empty; say in words what to " + ("change" if size else "paint"))
+        facts = self._facts.designer
+        room = self._facts.painter.max_condition
+        if size is not None:
+            factor = facts.vision.patch_size * facts.vision.merge_size
+            room -= (size[0] // factor) * (size[1] // factor) + 2
+        count = len(self._designer.prompts.encode(text))
+        if count > room:
+            raise InputError(f"the {name} has {count} tokens, this bundle takes at most {room}; shorten it")
+
+    def _composite(
+        self, photo: Photo, source: Latent, pixels: NDArray[np.float32], request: Request
+    ) -> tuple[Pixels, str]:
+        """Carry the painted change to the full-size photo; alpha stays as it was."""
+        before, after = to_levels(self.decode(source)), to_levels(pixels)
+        image, mode = composite(photo.pixels, before, after, request.composite)
+        if photo.alpha is not None:
+            image = np.dstack([image, photo.alpha])
+        return image, mode
+
+    def _result(
+        self, image: Pixels, painted: Pixels, design: Design, request: Request, mode: str, phases: Phases
+    ) -> EditResult:
+        return EditResult(
+            image=image,
+            painted=painted,
+            blueprint=design.blueprint,
+            seed=request.seed,
+            steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            composite=mode,
+            timings=phases.seconds,
+            bundle=self._facts.name,
+            provider=self._backend.name,
+        )
+
+
+def _tokens(view: View | None) -> int:
+    """Image tokens in a turn about this view."""
+    return 0 if view is None else view.grid[0] * view.grid[1]

@@ -1,0 +1,49 @@
+"""What an edit returns, whole or step by step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimrt.blueprint import Blueprint
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the designer hands to the painter.
+
+    Attributes:
+        blueprint: the plan, or None when the bare instruction was used.
+        condition: float32 [N, condition_channels].
+    """
+
+    blueprint: Blueprint | None
+    condition: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """A finished picture and how it came to be.
+
+    Attributes:
+        image: uint8 [H, W, 3], or [H, W, 4] when the photo has alpha, of the photo's size. For frame "crop", for
+            composite "none" and for generate it is `painted` itself.
+        painted: uint8 [h, w, 3], the painter's picture at model resolution.
+        blueprint: the plan, or None when the bare instruction was painted.
+        seed, steps, guidance_scale: what really ran.
+        composite: how the change reached the photo: "tone", "local" or "none".
+        timings: seconds of each phase.
+        bundle: name of the bundle.
+        provider: backend and provider that really ran.
+    """
+
+    image: NDArray[np.uint8]
+    painted: NDArray[np.uint8]
+    blueprint: Blueprint | None
+    seed: int
+    steps: int
+    guidance_scale: float
+    composite: str
+    timings: dict[str, float]
+    bundle: str
+    provider: str
