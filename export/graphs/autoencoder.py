@@ -1,0 +1,127 @@
+"""`encode` and `decode`: the library's own encoder and decoder, made safe to export.
+
+Only what the export demands is replaced in a copy: norms (float32, one node), linear attention (float32 sums, a floor
+in place of a tiny eps), linear layers (weights as [in, out]).
+"""
+
+import copy
+
+import torch
+from diffusers import AutoencoderDC
+from diffusers.models.attention_processor import SanaMultiscaleLinearAttention
+from diffusers.models.normalization import RMSNorm
+from torch import Tensor, nn
+from torch.export import Dim
+
+from dimrt.export.graphs.contract import Axis, GraphDefinition
+from dimrt.export.graphs.ops import Dense, RmsNorm, linear_attention
+from dimrt.manifest import TensorSpec
+
+
+class SameTypeNorm(RmsNorm):
+    """RMS norm in float32 whose result has the input's dtype, as the library's blocks expect."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> the same shape and dtype."""
+        return super().forward(x).to(x.dtype)
+
+
+class LinearAttention:
+    """Attention processor: the linear form for every size.
+
+    The library turns to the quadratic form of the same attention on tiny maps; both are equal in exact arithmetic.
+    """
+
+    def __call__(self, attn: SanaMultiscaleLinearAttention, x: Tensor) -> Tensor:
+        """x [B,C,h,w] -> the same shape."""
+        rows = x.movedim(1, -1)
+        qkv = torch.cat([attn.to_q(rows), attn.to_k(rows), attn.to_v(rows)], dim=3).movedim(-1, 1)
+        scales = torch.cat([qkv, *(scale(qkv) for scale in attn.to_qkv_multiscale)], dim=1)
+        heads = scales.flatten(2).unflatten(1, (-1, 3 * attn.attention_head_dim)).transpose(2, 3)
+        seen = linear_attention(*heads.chunk(3, dim=3)).to(x.dtype)
+        joined = seen.transpose(2, 3).flatten(1, 2).unflatten(2, (x.shape[2], x.shape[3]))
+        out = attn.norm_out(attn.to_out(joined.movedim(1, -1))).movedim(-1, 1)
+        return out + x if attn.residual_connection else out
+
+
+def exportable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of an encoder or decoder in `dtype`, with norms, linear layers and attention replaced."""
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, RMSNorm):
+                setattr(parent, name, SameTypeNorm(child.weight, child.eps, child.bias))
+            elif isinstance(child, nn.Linear):
+                setattr(parent, name, Dense.of(child, dtype))
+        if isinstance(parent, SanaMultiscaleLinearAttention):
+            parent.processor = LinearAttention()
+    for convolution in module.modules():
+        if isinstance(convolution, nn.Conv2d):
+            convolution.to(dtype)
+    return module.requires_grad_(False).eval()
+
+
+class Encode(nn.Module):
+    """Pixels to the scaled latent."""
+
+    def __init__(self, autoencoder: AutoencoderDC, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.encoder = exportable(autoencoder.encoder, dtype)
+        self.scale, self.dtype = autoencoder.config.scaling_factor, dtype
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[1,3,H,W] in [-1,1] -> [1,C,H/f,W/f]."""
+        return self.encoder(pixels.to(self.dtype)).float() * self.scale
+
+
+class Decode(nn.Module):
+    """Scaled latent to pixels."""
+
+    def __init__(self, autoencoder: AutoencoderDC, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.decoder = exportable(autoencoder.decoder, dtype)
+        self.scale, self.dtype = 1.0 / autoencoder.config.scaling_factor, dtype
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """[1,C,h,w] -> [1,3,h*f,w*f], not clamped."""
+        return self.decoder((latent * self.scale).to(self.dtype)).float()
+
+
+def factor(autoencoder: AutoencoderDC) -> int:
+    """Pixels per latent position along one side."""
+    return int(autoencoder.spatial_compression_ratio)
+
+
+def encode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype) -> GraphDefinition:
+    """pixels float32 [1,3,H,W] in [-1,1], sides multiples of the factor -> scaled latent float32."""
+    f, axes = factor(autoencoder), latent_axes()
+    pixel_axes = {name: Axis(f * axis.example, f * axis.dim) for name, axis in axes.items()}
+    return GraphDefinition(
+        name="encode",
+        module=Encode(autoencoder, dtype),
+        inputs=(TensorSpec("pixels", "float32", (1, autoencoder.config.in_channels, "height", "width")),),
+        outputs=(
+            TensorSpec("latent", "float32", (1, autoencoder.config.latent_channels, f"height/{f}", f"width/{f}")),
+        ),
+        axes=pixel_axes,
+    )
+
+
+def decode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype) -> GraphDefinition:
+    """Scaled latent float32 -> pixels float32, nominally in [-1,1]."""
+    f = factor(autoencoder)
+    return GraphDefinition(
+        name="decode",
+        module=Decode(autoencoder, dtype),
+        inputs=(TensorSpec("latent", "float32", (1, autoencoder.config.latent_channels, "height", "width")),),
+        outputs=(TensorSpec("pixels", "float32", (1, autoencoder.config.in_channels, f"height*{f}", f"width*{f}")),),
+        axes=latent_axes(),
+    )
+
+
+def latent_axes() -> dict[str, Axis]:
+    """Height and width of a latent."""
+    return {
+        "height": Axis(3, Dim("height", min=1, max=4096)),
+        "width": Axis(4, Dim("width", min=1, max=4096)),
+    }
