@@ -9,7 +9,7 @@ from dimrt.cli.console import Console, print_json
 from dimrt.cli.options import bundle_options, check_writable, output_option, output_options, planning_options
 from dimrt.cli.running import Device, describe_plan, load_editor
 from dimrt.errors import InputError
-from dimrt.events import PlanReady
+from dimrt.events import PhaseStarted, PlanReady
 from dimrt.files import atomic_write
 from dimrt.options import EditOptions
 
@@ -29,6 +29,8 @@ def write_plan(
             console.on_event(event)
             if isinstance(event, PlanReady):
                 return event.blueprint
+            if isinstance(event, PhaseStarted) and event.phase == "condition":
+                break
     finally:
         events.close()
         console.close()

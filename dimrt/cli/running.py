@@ -7,7 +7,8 @@ from dimrt.cli.console import Console
 
 if TYPE_CHECKING:
     from dimrt.blueprint import Blueprint
-    from dimrt.editor import Editor, EditResult
+    from dimrt.editor import Editor
+    from dimrt.result import EditResult
 
 Device = Literal["auto", "cpu", "cuda"]
 
