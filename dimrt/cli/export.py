@@ -1,13 +1,20 @@
 """`dimrt export`: a checkpoint becomes a bundle."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
+import msgspec
 
-from dimrt.cli.console import Console
+from dimrt.cli.console import Console, print_json
 from dimrt.cli.options import check_writable, output_options
 from dimrt.errors import InputError, ResourceError
+
+if TYPE_CHECKING:
+    from dimrt.export.pipeline import ExportEvent
+
+PUBLISHED = "DIM-4.6B-Edit"
+"""Name of the checkpoint that is exported when none is named."""
 
 
 def chosen_recipe(fp16: bool, fp32: bool) -> Literal["fp16", "fp32"]:
@@ -22,6 +29,19 @@ def check_out(out: Path, force: bool) -> None:
     check_writable(out / "manifest.json" if out.is_dir() else out)
     if out.is_dir() and any(out.iterdir()) and not force:
         raise InputError(f"--out {out}: the folder exists and isn't empty. Add --force to replace it.")
+
+
+def default_out(checkpoint: str | None, recipe: str) -> Path:
+    """Where the bundle goes when nothing is said: named after the checkpoint, in the current folder."""
+    return Path(f"{Path(checkpoint or PUBLISHED).name}-{recipe}")
+
+
+def describe_event(event: "ExportEvent") -> str:
+    """One line about a phase that starts or is done."""
+    line = f"[{event.done}/{event.total}] {event.phase}"
+    if event.measured is None:
+        return line
+    return f"{line}: differs from torch by {event.measured.relative:.1e} (limit {event.measured.limit:.1e})"
 
 
 @click.command("export")
@@ -55,26 +75,33 @@ def command(
     Needs the export extra: pip install "dimrt[export]".
     """
     recipe = chosen_recipe(fp16, fp32)
-    if out is not None:
-        check_out(out, force)
+    target = out or default_out(checkpoint, recipe)
+    check_out(target, force)
     try:
-        from dimrt.export import DEFAULT_CHECKPOINT
-        from dimrt.export.pipeline import export_bundle
+        from dimrt.export.pipeline import ExportEvent, export_bundle
+        from dimrt.export.precision import RECIPES
     except ModuleNotFoundError as error:
         raise ResourceError(
             f'export needs {error.name}, which isn\'t installed. Install it: pip install "dimrt[export]"'
         ) from None
     console = Console(quiet=quiet, as_json=as_json)
-    source = checkpoint or DEFAULT_CHECKPOINT
-    target = out or Path(f"{Path(source).name}-{recipe}")
-    check_out(target, force)
+    graphs: dict[str, dict[str, float | int]] = {}
+
+    def on_event(event: ExportEvent) -> None:
+        if event.measured is not None:
+            graphs[event.phase] = msgspec.structs.asdict(event.measured)
+        console.note(describe_event(event))
+
     export_bundle(
-        source,
+        checkpoint,
         target,
-        recipe=recipe,
+        RECIPES[recipe],
         designer=designer,
         autoencoder=autoencoder,
         offline=offline,
-        force=force,
-        on_progress=console.note,
+        replace=force,
+        on_event=on_event,
     )
+    if as_json:
+        print_json({"output": str(target), "recipe": recipe, "graphs": graphs})
+    console.note(f"wrote {target}. Use it: dimrt edit PHOTO INSTRUCTION -o OUT --bundle {target}")
