@@ -147,7 +147,8 @@ LOOKS: dict[str, Look] = {
         contrast of the image""",
     ),
     "negative": _look(
-        """negative | inverted | look like a negative | look like an x-ray | color inverted | look like a film negative""",
+        """negative | inverted | look like a negative | look like an x-ray | color inverted |
+        look like a film negative""",
         "negative | inverted | film negative | inverted color | x-ray | color negative",
         "invert | negate | invert the colors of | reverse the colors of | flip the colors of",
         """a negative | a film negative | a photo negative | its negative | an inverted picture | a photographic

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from dimrt.export.nano.cases import Mixture, draw_case, generator, scene_case
+from dimrt.export.nano.edits import EDIT_TYPES
+from dimrt.export.nano.oracle import judge
+from dimrt.export.nano.plans import parse_plan
+from dimrt.export.nano.scenes import CELLS, place_name, render, sample_scene
+from dimrt.export.nano.shapes import SHAPES, SIDE
+
+ITEMS = (0.4, 0.35, 0.15, 0.1)
+
+
+def test_a_case_depends_on_stream_seed_and_index_alone():
+    first, again = draw_case("training", 3, 17), draw_case("training", 3, 17)
+    assert first.plan == again.plan
+    assert np.array_equal(first.source, again.source)
+    assert np.array_equal(first.target, again.target)
+    others = [draw_case("held-out", 3, 17), draw_case("training", 4, 17), draw_case("training", 3, 18)]
+    assert all(other.plan != first.plan or not np.array_equal(other.source, first.source) for other in others)
+
+
+def test_the_default_mixture_draws_every_edit_type_and_origin():
+    cases = [draw_case("training", 0, index) for index in range(150)]
+    assert {case.kind for case in cases} == set(EDIT_TYPES)
+    assert {case.origin for case in cases} == {"scene", "photo", "texture"}
+    assert all(case.source.shape == case.target.shape == (SIDE, SIDE, 3) for case in cases)
+    assert all(case.source.dtype == case.target.dtype == np.uint8 for case in cases)
+
+
+def test_a_mixture_restricts_what_is_drawn():
+    mixture = Mixture(photos=0, textures=0, kinds=(("remove", 1.0),), items=(1.0, 0, 0, 0))
+    cases = [draw_case("training", 0, index, mixture) for index in range(10)]
+    assert {case.kind for case in cases} == {"remove"}
+    assert all(case.plan.layout.count(",") == 1 and "," not in case.plan.result for case in cases)
+
+
+def test_items_of_a_scene_can_be_told_apart_and_seen():
+    for index in range(30):
+        scene = sample_scene(generator("held-out", 1, index), 4)
+        assert len({item.cell for item in scene.items}) == 4
+        assert len({(item.colour, item.shape) for item in scene.items}) == 4
+        assert [item.cell for item in scene.items] == sorted(item.cell for item in scene.items)
+        bare = render(scene.with_items([]))
+        picture = render(scene)
+        for item in scene.items:
+            inside = np.zeros((SIDE, SIDE), bool)
+            reach = int(0.09 * SIDE)
+            x, y = int(item.x * SIDE), int(item.y * SIDE)
+            inside[y - reach : y + reach, x - reach : x + reach] = True
+            assert (abs(picture.astype(int) - bare).max(axis=2)[inside] > 20).mean() > 0.15
+
+
+def test_every_shape_is_drawn_inside_its_square_and_none_looks_like_another():
+    axis = np.linspace(-1.5, 1.5, 61, dtype=np.float32)
+    columns, rows = np.meshgrid(axis, axis)
+    masks = {name: distance(columns, rows) < 0 for name, distance in SHAPES.items()}
+    for name, mask in masks.items():
+        assert mask.any() and not mask[abs(columns) > 1.3].any() and not mask[abs(rows) > 1.3].any(), name
+        assert all((mask != other).mean() > 0.01 for key, other in masks.items() if key != name)
+
+
+def test_places_have_nine_names():
+    assert len({place_name(cell) for cell in CELLS}) == 9
+    assert place_name((1, 1)) == "center" and place_name((0, 2)) == "top right"
+
+
+@pytest.mark.parametrize("kind", EDIT_TYPES)
+def test_the_oracle_accepts_targets_and_rejects_sources(kind):
+    cases = [scene_case(generator("held-out", 11, index), kind, ITEMS) for index in range(12)]
+    assert all(judge(case.source, case.target, case.target).both for case in cases)
+    assert not any(judge(case.source, case.target, case.source).done for case in cases)
+
+
+@pytest.mark.parametrize("kind", ["add", "adjust", "remove", "replace", "action"])
+def test_the_oracle_sees_a_spoiled_rest_and_a_half_done_edit(kind):
+    for index in range(6):
+        case = scene_case(generator("held-out", 12, index), kind, ITEMS)
+        half = ((case.source.astype(np.uint16) + case.target) // 2).astype(np.uint8)
+        assert not judge(case.source, case.target, half).done
+        other = scene_case(generator("held-out", 13, index), "background", ITEMS)
+        assert not judge(case.source, case.target, other.target).preserved
+
+
+@pytest.mark.parametrize("kind", EDIT_TYPES)
+def test_plans_have_the_five_sections_and_the_verbatim_instruction(kind):
+    for index in range(8):
+        case = scene_case(generator("held-out", 21, index), kind, ITEMS)
+        text = case.plan.text()
+        assert parse_plan(text) == case.plan
+        assert text.startswith(f"1. Edit Instruction: {case.instruction}\n2. Global Layout Perception: ")
+        assert "\n" not in case.instruction
+
+
+def test_a_plan_with_a_section_missing_or_out_of_order_is_none():
+    text = scene_case(generator("held-out", 21, 0), "add", ITEMS).plan.text()
+    lines = text.split("\n")
+    assert parse_plan("\n".join(lines[:4])) is None
+    assert parse_plan("\n".join([lines[1], lines[0], *lines[2:]])) is None
+    assert parse_plan(f"\n{text} \n") is not None
+
+
+def test_plans_agree_with_the_runtimes_reading_of_them():
+    from dimrt.blueprint import Blueprint
+
+    plan = scene_case(generator("held-out", 22, 0), "replace", ITEMS).plan
+    read = Blueprint.parse(plan.text())
+    assert not read.missing
+    assert (read.edit_instruction, read.global_layout, read.local_objects) == (plan.instruction, plan.layout, plan.edit)
+    assert (read.edit_area, read.edited_image) == (plan.area, plan.result)
+    assert read.render() == plan.text()
+
+
+def test_the_layout_of_the_result_follows_the_edit():
+    for index in range(10):
+        removed = scene_case(generator("held-out", 31, index), "remove", ITEMS).plan
+        name = removed.edit.removeprefix("remove ")
+        assert f"{name} {removed.area}" in removed.layout and name not in removed.result
+        added = scene_case(generator("held-out", 32, index), "add", ITEMS).plan
+        name = added.edit.removeprefix("add ")
+        assert f"{name} {added.area}" in added.result and f"{name} {added.area}" not in added.layout
