@@ -1,11 +1,65 @@
 """Fixtures shared by all tests."""
 
+import hashlib
+import importlib.metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
+MAKES_BUNDLES = ("export/graphs", "export/precision", "export/model", "export/pipeline.py", "export/facts.py")
+"""Sources whose change makes the tiny bundles be exported anew."""
 
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Folder of the numeric fixtures of the original inference."""
     return Path(__file__).parent / "fixtures" / "reference"
+
+
+@pytest.fixture(scope="session")
+def tiny_edit_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
+    """A float32 bundle of the reference's tiny parts, edit variant. Read only: copy it to change it."""
+    return _tiny_bundle(reference, pytestconfig, "edit", "fp32")
+
+
+@pytest.fixture(scope="session")
+def tiny_generate_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
+    """The same with the text-to-image painter."""
+    return _tiny_bundle(reference, pytestconfig, "generate", "fp32")
+
+
+@pytest.fixture(scope="session")
+def tiny_fp16_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
+    """The edit variant in half precision."""
+    return _tiny_bundle(reference, pytestconfig, "edit", "fp16")
+
+
+def _tiny_bundle(reference: Path, config: pytest.Config, task: Literal["edit", "generate"], recipe: str) -> Path:
+    """Export once, and keep the result in pytest's cache while the exporting sources and packages stay the same."""
+    bundle = config.cache.mkdir("tiny-bundles") / f"{task}-{recipe}-{_sources_digest(reference)}"
+    if not bundle.is_dir():
+        from tiny import write_tiny_checkpoint
+
+        from dimrt.export.pipeline import export_bundle
+        from dimrt.export.precision import RECIPES
+
+        with TemporaryDirectory() as folder:
+            checkpoint = write_tiny_checkpoint(reference, Path(folder) / "checkpoint", task)
+            export_bundle(checkpoint, bundle, RECIPES[recipe], offline=True, replace=True)
+    return bundle
+
+
+def _sources_digest(reference: Path) -> str:
+    digest = hashlib.sha256()
+    sources = [ROOT / "dimrt" / "manifest.py", ROOT / "tests" / "tiny.py", reference / "MANIFEST.json"]
+    for name in MAKES_BUNDLES:
+        path = ROOT / name
+        sources += sorted(path.glob("*.py")) if path.is_dir() else [path]
+    for source in sources:
+        digest.update(source.read_bytes())
+    for package in ("torch", "transformers", "diffusers", "onnx", "onnxscript", "onnxruntime"):
+        digest.update(importlib.metadata.version(package).encode())
+    return digest.hexdigest()[:16]
