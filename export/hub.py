@@ -93,7 +93,10 @@ def _download(name: str, revision: str | None, offline: bool, cache_dir: str | P
     except HFValidationError as error:
         raise InputError(f"{name} is not a valid hub id: {error}") from error
     except HfHubHTTPError as error:
-        raise ResourceError(f"hub model {name}: the server answered with an error: {error}; try again later") from error
+        answer = str(error).splitlines()[0]
+        raise ResourceError(
+            f"hub model {name}: the server answered with an error: {answer}; what arrived is kept, try again later"
+        ) from error
     except (HTTPError, OSError) as error:
         raise ResourceError(
             f"hub model {name}: the download broke off ({error}); what arrived is kept, run the command again to resume"
