@@ -1,0 +1,142 @@
+"""A change in some places: where it is, and how it is added to the full-size photo without blurring it.
+
+Around every pixel the change is written as an affine function of the source's colours, plus what that leaves over.
+The affine part follows the photo's own edges and texture at full size (recolouring stays sharp, a removed object
+leaves no outline); only the rest, content that wasn't in the photo, is enlarged from the model's resolution.
+Guided upsampling after He & Sun, "Fast Guided Filter" (2015), with the ridge drawing to "no change".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dimrt.photo.planes import Box, Floats, block_mean, box_mean, enlarge, grow, strips
+from dimrt.photo.read import Pixels
+
+FIELD_SIDE = 256
+"""Longest side at which affine coefficients and regions are computed; they vary slowly."""
+NOISE = 4.0
+"""Levels (0 to 255) of autoencoder noise in the source's colours that the affine fit must not follow."""
+WEAK = (6.0, 16.0)
+STRONG = (16.0, 32.0)
+"""Range, in levels, of the two thresholds of a changed region: a strong core, and all weak change joined to it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A change that depends on place and colour, at model resolution.
+
+    Attributes:
+        affine: float32 [h', w', 12]: for each output channel three gains and an offset, in levels.
+        rest: float32 [h, w, 3]: what the affine part doesn't explain, in levels.
+    """
+
+    affine: Floats
+    rest: Floats
+
+
+def fit_field(guide: Floats, change: Floats, radius: float) -> Field:
+    """Fit `change` as an affine function of `guide` around every pixel.
+
+    Args:
+        guide: float32 [h, w, 3], 0 to 255.
+        change: float32 [h, w, 3], what is to be added.
+        radius: of the window, as a share of the longer side.
+    """
+    height, width = guide.shape[:2]
+    block = -(-max(height, width) // FIELD_SIDE)
+    colours, target = block_mean(guide, block), block_mean(change, block)
+    reach = max(2, round(radius * max(colours.shape[:2])))
+    mean_colours, mean_target = box_mean(colours, reach), box_mean(target, reach)
+    products = box_mean(colours[..., :, None] * colours[..., None, :], reach)
+    spread = products - mean_colours[..., :, None] * mean_colours[..., None, :]
+    crossed = box_mean(colours[..., :, None] * target[..., None, :], reach)
+    relation = crossed - mean_colours[..., :, None] * mean_target[..., None, :]
+    gains = np.linalg.solve(spread + np.float32(NOISE**2) * np.eye(3, dtype=np.float32), relation).swapaxes(-1, -2)
+    offsets = mean_target - (gains @ mean_colours[..., None])[..., 0]
+    affine = np.concatenate([gains, offsets[..., None]], axis=-1).reshape(*colours.shape[:2], 12)
+    affine = box_mean(affine.astype(np.float32), reach)
+    explained = _evaluate(enlarge(affine, (width, height), (0, 0, width, height)), guide)
+    return Field(affine, (change - explained).astype(np.float32))
+
+
+def changed_region(change: Floats) -> Floats:
+    """Share of the change to apply, float32 [h, w]: 1 where something changed, 0 well away, feathered between.
+
+    A region is what changed weakly and is joined to a strong change; specks of noise have no strong core.
+    """
+    size = np.abs(box_mean(change, 1)).max(axis=-1)
+    floor = float(np.quantile(size, 0.2))
+    weak, strong = float(np.clip(3 * floor, *WEAK)), float(np.clip(6 * floor, *STRONG))
+    height, width = size.shape
+    block = -(-max(height, width) // FIELD_SIDE)
+    candidates = _any_in_block(size > weak, block)
+    joined = _any_in_block(size > strong, block)
+    while True:
+        wider = grow(joined) & candidates
+        if (wider == joined).all():
+            break
+        joined = wider
+    region = joined.repeat(block, 0).repeat(block, 1)[:height, :width] & (size > weak)
+    margin = max(2, round(max(height, width) / 100))
+    wide = (box_mean(region.astype(np.float32), 2 * margin) > 1e-6).astype(np.float32)
+    share = box_mean(wide, margin)
+    share[share < 1e-4] = 0
+    return np.minimum(share, 1)
+
+
+def add_field(base: Pixels, guide: Pixels, field: Field, share: Floats) -> Pixels:
+    """`base` plus the share of the field's change evaluated on the colours of `guide`.
+
+    Args:
+        base, guide: uint8 [H, W, 3].
+        field: the change.
+        share: float32 [h, w], 0 to 1; where it is 0, `base` is kept exactly.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    height, width = base.shape[:2]
+    result: Pixels = base.copy()
+    for part in strips(_extent(share, (width, height))):
+        left, top, right, bottom = part
+        weight = enlarge(share[..., None], (width, height), part)
+        if not weight.any():
+            continue
+        colours = guide[top:bottom, left:right].astype(np.float32)
+        change = _evaluate(enlarge(field.affine, (width, height), part), colours)
+        change += enlarge(field.rest, (width, height), part)
+        before = base[top:bottom, left:right]
+        after = np.clip(before + weight * change + np.float32(0.5), 0, 255).astype(np.uint8)
+        result[top:bottom, left:right] = np.where(weight > 0, after, before)
+    return result
+
+
+def _evaluate(affine: Floats, colours: Floats) -> Floats:
+    """The affine functions [H, W, 12] of the colours [H, W, 3]."""
+    result = np.empty_like(colours)
+    for channel in range(3):
+        first = 4 * channel
+        value = affine[..., first] * colours[..., 0]
+        value += affine[..., first + 1] * colours[..., 1]
+        value += affine[..., first + 2] * colours[..., 2]
+        value += affine[..., first + 3]
+        result[..., channel] = value
+    return result
+
+
+def _any_in_block(mask: NDArray[np.bool_], block: int) -> NDArray[np.bool_]:
+    return block_mean(mask[..., None].astype(np.float32), block)[..., 0] > 0
+
+
+def _extent(share: Floats, size: tuple[int, int]) -> Box:
+    """The full-size box outside which the enlarged share is zero; empty when the share is."""
+    height, width = share.shape
+    rows, columns = np.flatnonzero(share.any(axis=1)), np.flatnonzero(share.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    across, down = size[0] / width, size[1] / height
+    left, right = (columns[0] - 1) * across, (columns[-1] + 2) * across
+    top, bottom = (rows[0] - 1) * down, (rows[-1] + 2) * down
+    return max(int(left), 0), max(int(top), 0), min(int(right) + 1, size[0]), min(int(bottom) + 1, size[1])

@@ -1,0 +1,182 @@
+"""A colour change as one smooth map of colours, fitted on the small pictures and applied to the large one.
+
+The map is a global affine transform plus a table of deviations over the colour cube, smooth where few colours were
+seen. It is fitted robustly, so that what a few places do differently doesn't pull it, and values that the edit clipped
+at black or white only say "at least this far" (a censored fit): clipping happens after the map, at full size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from dimrt.photo.read import Pixels
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+NODES = 9
+"""Table nodes along each colour axis, placed evenly in value ** WARP, so that they are denser in the darks."""
+WARP = 0.6
+SMOOTHNESS = 3e-4
+"""Weight of the squared second differences of the table against the mean squared error."""
+RIDGE = 3e-6
+"""Weight of the squared table itself: colours never seen follow the affine transform."""
+SAMPLES = 65_536
+"""Colours used for the fit at most; larger pictures are averaged down."""
+ROUNDS = 4
+CLIPPED = 2.5 / 255
+"""Values of the edit nearer than this to black or white count as clipped."""
+LOOKUP = 65
+"""Nodes along an axis of the table that is applied; the most that Pillow takes."""
+IDLE = (0.75 / 255, 2.5 / 255)
+"""Changes below the first are none, above the second they are full: colours the edit leaves alone stay exactly."""
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A fitted map of colours.
+
+    Attributes:
+        table: float32 [LOOKUP, LOOKUP, LOOKUP, 3], the new colour by red, green and blue, in [0, 1] before clipping.
+    """
+
+    table: Floats
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """The map on uint8 [H, W, 3], by trilinear interpolation."""
+        ordered = np.ascontiguousarray(self.table.transpose(2, 1, 0, 3)).reshape(-1)
+        lookup = ImageFilter.Color3DLUT(LOOKUP, ordered, channels=3, target_mode="RGB")
+        return np.asarray(Image.fromarray(pixels).filter(lookup))
+
+
+def fit_tone(source: Floats, edit: Floats) -> Tone:
+    """Fit the map that takes the colours of `source` to those of `edit`.
+
+    Args:
+        source, edit: float32 [h, w, 3], 0 to 255, of the same size.
+    """
+    before, after = _samples(source), _samples(edit)
+    weights = np.ones(len(before))
+    affine = _fit_affine(before, after, weights)
+    base = _with_one(before) @ affine
+    corners, shares = _corners(before)
+    penalty = _penalty()
+    deviation = np.zeros((NODES**3, 3))
+    for _ in range(ROUNDS):
+        predicted = base + (shares[..., None] * deviation[corners]).sum(1)
+        error = _censored(after, predicted)
+        weights = _huber(error)
+        normal, right = _normal_equations(corners, shares, weights, predicted + error - base)
+        deviation = np.linalg.solve(normal + weights.sum() * penalty, right)
+    return Tone(_lookup(affine, deviation))
+
+
+def _samples(picture: Floats) -> Doubles:
+    """Colours of the picture in [0, 1], [N, 3], averaged over blocks when there are more than `SAMPLES`."""
+    height, width = picture.shape[:2]
+    block = int(np.ceil(np.sqrt(height * width / SAMPLES)))
+    if block > 1:
+        height, width = height // block * block, width // block * block
+        blocks = picture[:height, :width].reshape(height // block, block, width // block, block, 3)
+        picture = blocks.mean(axis=(1, 3))
+    return picture.reshape(-1, 3).astype(np.float64) / 255
+
+
+def _with_one(colours: Doubles) -> Doubles:
+    return np.concatenate([colours, np.ones((len(colours), 1))], axis=1)
+
+
+def _fit_affine(before: Doubles, after: Doubles, weights: Doubles) -> Doubles:
+    """Robust affine transform [4, 3], drawn to the identity where the picture has too few colours to tell."""
+    extended = _with_one(before)
+    affine = np.eye(4, 3)
+    draw = 1e-5 * len(before) * np.eye(4)
+    for _ in range(ROUNDS):
+        error = _censored(after, extended @ affine)
+        weights = _huber(error)
+        gram = extended.T @ (extended * weights[:, None]) + draw
+        affine += np.linalg.solve(gram, extended.T @ (error * weights[:, None]) + draw @ (np.eye(4, 3) - affine))
+    return affine
+
+
+def _censored(after: Doubles, predicted: Doubles) -> Doubles:
+    """`after - predicted`, zero where the edit is clipped and the prediction lies beyond the clipping."""
+    error: Doubles = after - predicted
+    beyond: NDArray[np.bool_] = ((after > 1 - CLIPPED) & (error < 0)) | ((after < CLIPPED) & (error > 0))
+    kept: Doubles = np.where(beyond, 0.0, error)
+    return kept
+
+
+def _huber(error: Doubles) -> Doubles:
+    """Weights [N] of the Huber loss at 1.5 robust standard deviations (at least one level)."""
+    size = np.sqrt((error**2).mean(axis=1))
+    scale = max(1.5 * 1.4826 * float(np.median(size)), 1 / 255)
+    return np.minimum(1, scale / np.maximum(size, 1e-12))
+
+
+def _corners(colours: Doubles) -> tuple[NDArray[np.int64], Doubles]:
+    """The eight table nodes around each colour and their trilinear shares, both [N, 8]."""
+    place = np.clip(colours, 0, 1) ** WARP * (NODES - 1)
+    lower = np.minimum(place.astype(np.int64), NODES - 2)
+    part = place - lower
+    corners, shares = [], []
+    for red in (0, 1):
+        for green in (0, 1):
+            for blue in (0, 1):
+                offset = np.array([red, green, blue])
+                node = lower + offset
+                corners.append((node[:, 0] * NODES + node[:, 1]) * NODES + node[:, 2])
+                shares.append(np.where(offset == 1, part, 1 - part).prod(axis=1))
+    return np.stack(corners, 1), np.stack(shares, 1)
+
+
+def _normal_equations(
+    corners: NDArray[np.int64], shares: Doubles, weights: Doubles, target: Doubles
+) -> tuple[Doubles, Doubles]:
+    """Least squares of the table's interpolation: matrix [K, K] and right-hand side [K, 3]."""
+    count = NODES**3
+    upper = np.zeros(count * count)
+    for first in range(8):
+        for second in range(first, 8):
+            half = 0.5 if first == second else 1.0
+            pair = corners[:, first] * count + corners[:, second]
+            upper += np.bincount(pair, half * shares[:, first] * shares[:, second] * weights, count * count)
+    normal = upper.reshape(count, count)
+    weighted = (shares * weights[:, None]).ravel()
+    flat = corners.ravel()
+    right = [np.bincount(flat, weighted * np.repeat(target[:, channel], 8), count) for channel in range(3)]
+    return normal + normal.T, np.stack(right, 1)
+
+
+def _penalty() -> Doubles:
+    """Quadratic form [K, K] of all second differences (pure and mixed) of the table, plus the ridge."""
+    unit = np.eye(NODES)
+    first, second = np.diff(unit, axis=0), np.diff(unit, n=2, axis=0)
+    pure, mixed = second.T @ second, first.T @ first
+    total = np.zeros((NODES**3, NODES**3))
+    for axis in range(3):
+        total += _product([pure if index == axis else unit for index in range(3)])
+        total += _product([unit if index == axis else mixed for index in range(3)])
+    return SMOOTHNESS * total + RIDGE * np.eye(NODES**3)
+
+
+def _product(factors: list[Doubles]) -> Doubles:
+    return np.kron(np.kron(factors[0], factors[1]), factors[2])
+
+
+def _lookup(affine: Doubles, deviation: Doubles) -> Floats:
+    """The whole map on an even grid over the colour cube; colours it hardly changes stay exactly."""
+    axis = np.linspace(0, 1, LOOKUP)
+    place = axis**WARP * (NODES - 1)
+    hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(NODES)))
+    table = deviation.reshape(NODES, NODES, NODES, 3)
+    for _ in range(3):
+        table = np.moveaxis(np.tensordot(hats, table, axes=(1, 0)), 0, 2)
+    cube = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    change = cube @ affine[:3] + affine[3] + table - cube
+    size = np.abs(change).max(axis=-1, keepdims=True)
+    step = np.clip((size - IDLE[0]) / (IDLE[1] - IDLE[0]), 0, 1)
+    mapped: Floats = (cube + change * step * step * (3 - 2 * step)).astype(np.float32)
+    return mapped
