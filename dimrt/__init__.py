@@ -3,8 +3,13 @@
 The names below are loaded when first used, so that `import dimrt` itself costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime from 1.29 on reports usage to its maker and keeps a device id in the home folder, unless this is set
+# before it is first imported. dimrt sends nothing; whoever wants the reports sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from dimrt.blueprint import Blueprint

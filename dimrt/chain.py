@@ -187,8 +187,8 @@ class Chain:
         before, after = to_levels(self.decode(source)), to_levels(pixels)
         image, mode = composite(photo.pixels, before, after, request.composite)
         if photo.alpha is not None:
-            image = np.dstack([image, photo.alpha])
-        return image, mode
+            return np.dstack([image, photo.alpha]), mode
+        return (image.copy() if image is photo.pixels else image), mode
 
     def _result(
         self, image: Pixels, painted: Pixels, design: Design, request: Request, mode: str, phases: Phases

@@ -31,7 +31,8 @@ class EditResult:
         painted: uint8 [h, w, 3], the painter's picture at model resolution.
         blueprint: the plan, or None when the bare instruction was painted.
         seed, steps, guidance_scale: what really ran.
-        composite: how the change reached the photo: "tone", "local" or "none".
+        composite: how the change reached the photo: "tone", "local", "none", or "unchanged" when
+            the painter changed nothing beyond noise and `image` is the photo itself.
         timings: seconds of each phase.
         bundle: name of the bundle.
         provider: backend and provider that really ran.

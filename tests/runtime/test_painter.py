@@ -1,0 +1,78 @@
+"""The painter's host side: noise, the null condition, guidance, and the original's trajectories through the graphs."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from recorder import RecordingBackend
+
+from dimrt.bundle import Bundle
+from dimrt.events import Progress
+from dimrt.painter import Painter, start_noise
+from dimrt.schedule import flow_schedule
+
+FIRST = [-0.435101181268692, 0.06635500490665436, 1.2763713598251343]
+
+
+def finish(work: Generator[Any, None, NDArray[np.float32]]) -> tuple[list[Any], NDArray[np.float32]]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(work))
+        except StopIteration as end:
+            return seen, end.value
+
+
+@pytest.mark.parametrize(
+    ("run", "steps", "guidance", "limit"),
+    [("s8_cfg4.5_shift3", 8, 4.5, 2e-3), ("s4_cfg7.5_shift3", 4, 7.5, 2e-3), ("s8_cfg1_shift3", 8, 1.0, 2e-3)],
+)
+def test_trajectories(
+    edit_bundle: Bundle,
+    recording: RecordingBackend,
+    reference: Path,
+    run: str,
+    steps: int,
+    guidance: float,
+    limit: float,
+) -> None:
+    with np.load(reference / "sampler.npz") as recorded:
+        condition = recorded["edit.y"][0, 0][: int(recorded["edit.mask"].sum())]
+        source, noise = recorded["edit.latents_condition"], recorded["edit.noise"]
+        expected = recorded[f"edit.{run}.final"]
+    painter = Painter(edit_bundle, recording)
+    events, latent = finish(painter.paint(condition, source, noise, flow_schedule(steps, 3.0), guidance))
+    assert events == [Progress("paint", done) for done in range(1, steps + 1)]
+    assert np.abs(latent - expected).max() < limit
+
+
+def test_null_condition_has_as_many_rows_as_the_condition(edit_bundle: Bundle, recording: RecordingBackend) -> None:
+    condition = np.ones((7, edit_bundle.manifest.painter.condition_channels), np.float32)
+    noise = start_noise(1, (1, 8, 4, 4))
+    finish(Painter(edit_bundle, recording).paint(condition, noise, noise, flow_schedule(2, 3.0), 7.5))
+    (fed,) = recording.feeds("context")
+    assert fed["condition"].shape == (2, 7, 48)
+    assert np.array_equal(fed["condition"][0], edit_bundle.table("null_condition")[:7])
+    assert np.array_equal(fed["condition"][1], condition)
+    assert len(recording.feeds("step")) == 2
+
+
+def test_guidance_one_runs_the_condition_alone(edit_bundle: Bundle, recording: RecordingBackend) -> None:
+    condition = np.ones((7, edit_bundle.manifest.painter.condition_channels), np.float32)
+    noise = start_noise(1, (1, 8, 4, 4))
+    finish(Painter(edit_bundle, recording).paint(condition, noise, noise, flow_schedule(2, 3.0), 1.0))
+    assert recording.feeds("context")[0]["condition"].shape[0] == 1
+    assert recording.feeds("step")[0]["context"].shape[1] == 1
+
+
+def test_noise_is_frozen() -> None:
+    """The same seed gives these numbers for ever, on every machine."""
+    noise = start_noise(233, (1, 2, 2, 2))
+    assert noise.dtype == np.float32
+    assert np.array_equal(noise, start_noise(233, (1, 2, 2, 2)))
+    assert not np.array_equal(noise, start_noise(234, (1, 2, 2, 2)))
+    assert np.allclose(noise.reshape(-1)[:3], FIRST, atol=1e-7)
+    assert abs(start_noise(2**63 - 1, (100_000,)).std() - 1) < 0.01
