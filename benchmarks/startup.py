@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import write_result
 
-BASE = "import numpy, onnxruntime"
+BASE = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, onnxruntime"
 FULL = f"{BASE}; import dimrt; from dimrt.editor import Editor"
 VARIANTS = {
     "interpreter": ["-c", "pass"],

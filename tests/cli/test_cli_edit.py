@@ -13,7 +13,8 @@ from PIL import Image
 
 from dimrt.blueprint import TITLES
 
-PLAN = "\n".join(f"{number}. {title}: something" for number, title in enumerate(TITLES.values(), 1))
+PLAN = "Paint it red"
+"""The tiny bundle has room for 13 tokens, and its tokens are bytes."""
 FAST = ("--steps", 2, "--max-plan-tokens", 6)
 
 
@@ -71,7 +72,6 @@ def test_a_ready_plan_is_used_and_none_is_written(
     given = ("--bundle", tiny_edit_bundle, "--plan", tmp_path / "plan.txt", "--steps", 1, "--json")
     document = dimrt("edit", photo, "warmer", "-o", out, *given).document
     assert document["plan"]["text"] == PLAN
-    assert set(document["plan"]["sections"].values()) == {"something"}
     assert "plan" not in document["seconds"]
 
 
@@ -90,7 +90,7 @@ def test_a_plan_from_standard_input(photo: Path, out: Path, tiny_edit_bundle: Pa
     )
     written, err = process.communicate(PLAN.encode())
     assert process.returncode == 0, err
-    assert b"2. Global Layout Perception: something" in written
+    assert PLAN.encode() in written
     assert out.exists()
 
 
