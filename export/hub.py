@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from dimrt.errors import CheckpointError, InputError, ResourceError
+from dimrt.export.download import fetch_weights
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 """`owner/name`, or `owner/name@revision`."""
@@ -63,6 +64,8 @@ def _download(name: str, revision: str | None, offline: bool, cache_dir: str | P
     patterns = [*CONFIGURATION, *WEIGHTS] if weights else list(CONFIGURATION)
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
+        if weights and not offline:
+            fetch_weights(name, revision, list(WEIGHTS), cache_dir, endpoint)
         return Path(
             snapshot_download(
                 name,

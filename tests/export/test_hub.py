@@ -8,6 +8,7 @@ from checkpoint_folders import tiny_tensors, write_folder
 from hub_server import COMMIT, Hub, running
 
 from dimrt.errors import CheckpointError, InputError, ResourceError
+from dimrt.export.download import TRIES
 from dimrt.export.hub import resolve
 from dimrt.export.model.checkpoint import Checkpoint
 
@@ -28,7 +29,7 @@ def model(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with running(Hub({NAME: model})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
+        monkeypatch.setattr("dimrt.export.download.PAUSE", 0.0)
         yield hub
 
 
@@ -62,24 +63,49 @@ def test_revision(hub: Hub, tmp_path: Path) -> None:
         resolve(f"{NAME}@v9", cache_dir=tmp_path)
 
 
+def resumed(hub: Hub, file: str) -> list[int]:
+    """Where each download of `file` began."""
+    return [int(ranged.removeprefix("bytes=").removesuffix("-")) if ranged else 0 for ranged in hub.downloads(file)]
+
+
 def test_broken_connection_resumes_in_place(hub: Hub, model: Path, tmp_path: Path) -> None:
-    """The server closes in the middle of a file: the rest is asked for, and no byte twice."""
-    hub.cut["model.safetensors"] = [100_000]
+    """The server closes in the middle of a file, then fails once: the rest is asked for, and no byte twice."""
+    hub.cut["model.safetensors"] = [100_000, -503, 200_000]
     folder = resolve(NAME, cache_dir=tmp_path)
     assert files(folder)["model.safetensors"] == files(model)["model.safetensors"]
-    assert hub.downloads("model.safetensors") == [None, "bytes=100000-"]
+    assert resumed(hub, "model.safetensors") == [0, 100_000, 100_000, 300_000]
 
 
 def test_failed_download_resumes_when_run_again(hub: Hub, model: Path, tmp_path: Path) -> None:
-    hub.cut["model.safetensors"] = [100_000, -500]
-    with pytest.raises(ResourceError, match=f"hub model {NAME}.*try again later"):
+    hub.cut["model.safetensors"] = [100_000, *[-500] * TRIES]
+    with pytest.raises(ResourceError, match=f"hub model {NAME}.*what arrived is kept"):
         resolve(NAME, cache_dir=tmp_path)
     with pytest.raises(InputError, match="not completely"):
         resolve(NAME, cache_dir=tmp_path, offline=True)
     hub.requests.clear()
     folder = resolve(NAME, cache_dir=tmp_path)
     assert files(folder)["model.safetensors"] == files(model)["model.safetensors"]
-    assert hub.downloads("model.safetensors") == ["bytes=100000-"]
+    assert resumed(hub, "model.safetensors") == [100_000]
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_damaged_partial_file_is_not_used(hub: Hub, model: Path, tmp_path: Path) -> None:
+    """A byte that changed on disk between two runs is found by the sha256, and the file fetched anew."""
+    hub.cut["model.safetensors"] = [100_000, *[-500] * TRIES]
+    with pytest.raises(ResourceError):
+        resolve(NAME, cache_dir=tmp_path)
+    (partial,) = tmp_path.rglob("*partial*")
+    partial.write_bytes(b"\0" * partial.stat().st_size)
+    with pytest.raises(ResourceError, match=r"model\.safetensors arrived with sha256 .* run the command again"):
+        resolve(NAME, cache_dir=tmp_path)
+    assert files(resolve(NAME, cache_dir=tmp_path))["model.safetensors"] == files(model)["model.safetensors"]
+
+
+def test_refusal_is_not_tried_again(hub: Hub, tmp_path: Path) -> None:
+    hub.cut["model.safetensors"] = [-403]
+    with pytest.raises(ResourceError, match="403"):
+        resolve(NAME, cache_dir=tmp_path)
+    assert len(hub.downloads("model.safetensors")) == 1
 
 
 def test_offline_reads_the_cache_and_asks_nobody(hub: Hub, tmp_path: Path) -> None:
