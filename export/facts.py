@@ -27,8 +27,8 @@ def designer_facts(dim: DIM, folder: Path) -> manifest.Designer:
     """
     config = dim.parts.designer
     return manifest.Designer(
-        vision=_vision(config, folder / "preprocessor_config.json", dim.config.condition_side),
-        language=_language(config, folder / "config.json"),
+        vision=vision_facts(config, folder / "preprocessor_config.json", dim.config.condition_side),
+        language=language_facts(config, folder / "config.json"),
         tokens=_tokens(config, folder),
         prompt=dim.config.prompt,
         decoding=dim.config.decoding,
@@ -49,7 +49,8 @@ def painter_facts(config: DIMConfig) -> manifest.Painter:
     )
 
 
-def _vision(config: Qwen2_5_VLConfig, path: Path, condition_side: int) -> manifest.Vision:
+def vision_facts(config: Qwen2_5_VLConfig, path: Path, condition_side: int) -> manifest.Vision:
+    """The designer's picture route, from its configuration and the `preprocessor_config.json` at `path`."""
     vision, facts = config.vision_config, _read(path)
     try:
         mean, std = (tuple(float(v) for v in facts[key]) for key in ("image_mean", "image_std"))
@@ -75,7 +76,8 @@ def _vision(config: Qwen2_5_VLConfig, path: Path, condition_side: int) -> manife
         ) from error
 
 
-def _language(config: Qwen2_5_VLConfig, path: Path) -> manifest.Language:
+def language_facts(config: Qwen2_5_VLConfig, path: Path) -> manifest.Language:
+    """The designer's text decoder; `path` is its `config.json`, for messages."""
     text = config.text_config
     rope = text.rope_parameters
     section = rope.get("mrope_section")

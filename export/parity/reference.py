@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from dimrt.errors import InputError
+from dimrt.export.facts import vision_facts
 from dimrt.export.model.assembly import Parts
 from dimrt.export.model.checkpoint import Checkpoint, read_parts
 from dimrt.export.model.config import DIMConfig, PainterConfig
 from dimrt.export.model.dim import DIM, build_dim
-from dimrt.export.model.facts import language_facts, vision_facts
 from dimrt.export.model.names import from_autoencoder, from_designer
 from dimrt.export.model.published import published_config
 from dimrt.export.model.weights import Stored, find_weights, read_header
 from dimrt.export.parity.items import Arrays, read_json
-from dimrt.manifest import Language, Resolution, Tokens, Vision
+from dimrt.manifest import Resolution, Tokens, Vision
 
 ASSUMED = {
     "qk_norm": True,
@@ -54,12 +54,8 @@ class Reference:
 
     def vision(self, condition_side: int) -> Vision:
         """Picture facts of the designer for a forced side of `condition_side` pixels."""
-        preprocessor = read_json(self.folder / "designer_tiny" / "preprocessor_config.json")
-        return vision_facts(self.any.parts.designer, preprocessor, condition_side)
-
-    def language(self) -> Language:
-        """Text facts of the designer."""
-        return language_facts(self.any.parts.designer)
+        path = self.folder / "designer_tiny" / "preprocessor_config.json"
+        return vision_facts(self.any.parts.designer, path, condition_side)
 
 
 def token_facts(ids: dict[str, int]) -> Tokens:
