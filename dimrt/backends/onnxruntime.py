@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from dimrt.backends.base import Array, Tensor
 from dimrt.bundle import Bundle
-from dimrt.errors import BundleError, ResourceError
+from dimrt.errors import BundleError, InputError, ResourceError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
@@ -83,8 +83,11 @@ class OrtBackend:
             threads: CPU threads inside an operator; None leaves the choice to ONNX Runtime.
 
         Raises:
+            InputError: `threads` is less than 1.
             ResourceError: this ONNX Runtime has no provider for the device.
         """
+        if threads is not None and threads < 1:
+            raise InputError(f"--threads is {threads}; give 1 or more, or leave it out")
         self._bundle = bundle
         self._device = device
         self._provider = PROVIDERS[device]

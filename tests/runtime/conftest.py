@@ -1,20 +1,15 @@
 """What the runtime's tests share: opened tiny bundles and the fixtures' arrays."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from recorded import Arrays, Cases
 from recorder import RecordingBackend
 
 from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.bundle import Bundle
-from dimrt.designer import Designer, View
-from dimrt.prompt import Turn, turn_from_ids
-from dimrt.vision import prepare
-
-Arrays = dict[str, NDArray[np.generic]]
+from dimrt.designer import Designer
 
 
 def _arrays(path: Path) -> Arrays:
@@ -64,32 +59,6 @@ def recording(edit_backend: OrtBackend) -> RecordingBackend:
 def designer(edit_bundle: Bundle, recording: RecordingBackend) -> Designer:
     """A designer that has seen nothing yet."""
     return Designer(edit_bundle, recording)
-
-
-class Cases:
-    """The fixture cases as the runtime's own views and turns."""
-
-    def __init__(self, bundle: Bundle, arrays: Arrays) -> None:
-        self._facts = bundle.manifest.designer
-        self._ids = json.loads(str(arrays["ids"]))
-        self._arrays = arrays
-
-    def turn(self, ids: NDArray[np.int64]) -> Turn:
-        """The condition turn of recorded ids."""
-        return turn_from_ids(ids, self._facts.tokens, self._ids["user"], self._ids["newline"])
-
-    def whole_turn(self, case: str) -> Turn:
-        """All recorded ids of a designer case, as a plan turn."""
-        ids = self._arrays[f"{case}.input_ids"][0]
-        turn = self.turn(ids)
-        return Turn(ids=ids, shared=turn.shared, condition=turn.condition)
-
-    def view(self, designer: Designer, case: str) -> View | None:
-        """The case's picture, at its own size."""
-        pixels = self._arrays.get(f"{case}.image_uint8")
-        if pixels is None:
-            return None
-        return designer.view(prepare(pixels, self._facts.vision, (pixels.shape[1], pixels.shape[0])))
 
 
 @pytest.fixture(scope="session")

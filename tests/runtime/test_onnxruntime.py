@@ -8,7 +8,7 @@ import pytest
 
 from dimrt.backends.onnxruntime import OrtBackend, best_device
 from dimrt.bundle import Bundle
-from dimrt.errors import BundleError, ResourceError
+from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.language import Language
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
@@ -28,6 +28,11 @@ def test_a_provider_that_does_not_start_is_an_error(edit_bundle: Bundle, monkeyp
     backend = OrtBackend(edit_bundle, device="cuda")
     with pytest.raises(ResourceError, match="fell back to CPUExecutionProvider"):
         backend.engine("connector")
+
+
+def test_no_threads_are_refused(edit_bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="--threads is 0"):
+        OrtBackend(edit_bundle, threads=0)
 
 
 def test_name_says_what_runs(edit_backend: OrtBackend) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Generator
 
 import numpy as np
 import pytest
-from conftest import Arrays, Cases
 from numpy.typing import NDArray
+from recorded import Arrays, Cases
 from recorder import RecordingBackend
 
 from dimrt.bundle import Bundle
