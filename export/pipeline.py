@@ -26,6 +26,8 @@ from dimrt.prompt import Prompts
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript")
 """What shapes a graph; their versions go into the provenance."""
+READABLE = 0o644
+"""safetensors makes files that only their owner can read; a bundle is for everybody."""
 
 
 @dataclass(frozen=True)
@@ -156,4 +158,6 @@ def _write_tables(dim: DIM, folder: Path, recipe: Recipe) -> None:
     }
     for name, (tensor, graph) in tables.items():
         rows = tensor.detach().to(DTYPES[recipe.dtypes[graph]]).contiguous()
-        save_file({name: rows}, folder / f"{name}.safetensors")
+        path = folder / f"{name}.safetensors"
+        save_file({name: rows}, path)
+        path.chmod(READABLE)

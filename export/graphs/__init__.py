@@ -16,6 +16,8 @@ def graph_names(config: DIMConfig) -> tuple[str, ...]:
 def define(name: str, dim: DIM, recipe: Recipe) -> GraphDefinition:
     """One graph of a DIM in a recipe's precision. In float32 the weights are shared with `dim`, not copied."""
     dtype = recipe.torch_dtype(name)
+    resolution = dim.config.resolution
+    side = resolution.side if resolution.aspect == "square" else None
     match name:
         case "vision":
             return vision.definition(dim.designer, dtype)
@@ -28,7 +30,7 @@ def define(name: str, dim: DIM, recipe: Recipe) -> GraphDefinition:
         case "step":
             return step.definition(dim.painter, dtype)
         case "encode":
-            return autoencoder.encode_definition(dim.autoencoder, dtype)
+            return autoencoder.encode_definition(dim.autoencoder, dtype, side)
         case "decode":
-            return autoencoder.decode_definition(dim.autoencoder, dtype)
+            return autoencoder.decode_definition(dim.autoencoder, dtype, side)
     raise ValueError(f"no graph is called {name!r}")

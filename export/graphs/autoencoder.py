@@ -87,41 +87,47 @@ class Decode(nn.Module):
         return self.decoder((latent * self.scale).to(self.dtype)).float()
 
 
-def factor(autoencoder: AutoencoderDC) -> int:
-    """Pixels per latent position along one side."""
-    return int(autoencoder.spatial_compression_ratio)
+def encode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype, side: int | None) -> GraphDefinition:
+    """pixels float32 [1,3,H,W] in [-1,1], sides multiples of the factor -> scaled latent float32.
 
-
-def encode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype) -> GraphDefinition:
-    """pixels float32 [1,3,H,W] in [-1,1], sides multiples of the factor -> scaled latent float32."""
-    f, axes = factor(autoencoder), latent_axes()
-    pixel_axes = {name: Axis(f * axis.example, f * axis.dim) for name, axis in axes.items()}
+    `side` fixes both sides in pixels, for a painter that knows one size only: shapes then fold into constants.
+    """
+    pixels, latent, axes = _sizes(autoencoder, side, of_pixels=True)
     return GraphDefinition(
         name="encode",
         module=Encode(autoencoder, dtype),
-        inputs=(TensorSpec("pixels", "float32", (1, autoencoder.config.in_channels, "height", "width")),),
-        outputs=(
-            TensorSpec("latent", "float32", (1, autoencoder.config.latent_channels, f"height/{f}", f"width/{f}")),
-        ),
-        axes=pixel_axes,
+        inputs=(TensorSpec("pixels", "float32", pixels),),
+        outputs=(TensorSpec("latent", "float32", latent),),
+        axes=axes,
     )
 
 
-def decode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype) -> GraphDefinition:
-    """Scaled latent float32 -> pixels float32, nominally in [-1,1]."""
-    f = factor(autoencoder)
+def decode_definition(autoencoder: AutoencoderDC, dtype: torch.dtype, side: int | None) -> GraphDefinition:
+    """Scaled latent float32 -> pixels float32, nominally in [-1,1]. `side` as for `encode_definition`."""
+    pixels, latent, axes = _sizes(autoencoder, side, of_pixels=False)
     return GraphDefinition(
         name="decode",
         module=Decode(autoencoder, dtype),
-        inputs=(TensorSpec("latent", "float32", (1, autoencoder.config.latent_channels, "height", "width")),),
-        outputs=(TensorSpec("pixels", "float32", (1, autoencoder.config.in_channels, f"height*{f}", f"width*{f}")),),
-        axes=latent_axes(),
+        inputs=(TensorSpec("latent", "float32", latent),),
+        outputs=(TensorSpec("pixels", "float32", pixels),),
+        axes=axes,
     )
 
 
-def latent_axes() -> dict[str, Axis]:
-    """Height and width of a latent."""
-    return {
-        "height": Axis(3, Dim("height", min=1, max=4096)),
-        "width": Axis(4, Dim("width", min=1, max=4096)),
+Shape = tuple[int | str, ...]
+
+
+def _sizes(autoencoder: AutoencoderDC, side: int | None, of_pixels: bool) -> tuple[Shape, Shape, dict[str, Axis]]:
+    """Shapes of pixels and latent, and the axes of the one that is the input (the other's follow from it)."""
+    factor = int(autoencoder.spatial_compression_ratio)
+    channels, latents = autoencoder.config.in_channels, autoencoder.config.latent_channels
+    if side is not None:
+        return (1, channels, side, side), (1, latents, side // factor, side // factor), {}
+    unit = factor if of_pixels else 1
+    axes = {
+        "height": Axis(3 * unit, unit * Dim("height", min=1, max=4096)),
+        "width": Axis(4 * unit, unit * Dim("width", min=1, max=4096)),
     }
+    if of_pixels:
+        return (1, channels, "height", "width"), (1, latents, f"height/{factor}", f"width/{factor}"), axes
+    return (1, channels, f"height*{factor}", f"width*{factor}"), (1, latents, "height", "width"), axes
