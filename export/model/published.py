@@ -13,7 +13,11 @@ from dimrt.manifest import Decoding, Prompt, Resolution, Schedule
 HUB_IDS = {"edit": "stdKonjac/DIM-4.6B-Edit", "generate": "stdKonjac/DIM-4.6B-T2I"}
 DESIGNER_ID = "Qwen/Qwen2.5-VL-3B-Instruct"
 AUTOENCODER_ID = "mit-han-lab/dc-ae-f32c32-sana-1.1-diffusers"
-LICENCE = "CC-BY-NC-4.0 (DIM-4.6B), Qwen Research License (Qwen2.5-VL-3B), MIT (DC-AE)"
+LICENCE = (
+    "CC-BY-NC-4.0 (DIM-4.6B, built on SANA 1.5 under the NVIDIA License), Qwen Research License (Qwen2.5-VL-3B); "
+    "for DC-AE see its hub page"
+)
+"""Terms of the weights, which as a whole exclude commercial use."""
 SYSTEM = "You are a helpful assistant."
 """The system turn that Qwen2.5-VL's chat template adds when a conversation has none."""
 

@@ -1,6 +1,9 @@
 """The assembled model: names and sizes of the full DIM-4.6B, and the facts DIM sets on the library classes."""
 
 import json
+import math
+import struct
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +14,7 @@ from transformers import Qwen2_5_VLConfig
 
 from dimrt.errors import CheckpointError, InputError
 from dimrt.export.model.assembly import DIM, Parts, make_connector, meta_shapes
+from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.config import PainterConfig, encode_config, read_config
 from dimrt.export.model.names import ignored, source, targets
 from dimrt.export.model.painter import Painter
@@ -35,6 +39,46 @@ def full_parts(keys: dict[str, Any]) -> Parts:
         value = autoencoder.pop(shared)
         autoencoder |= {f"encoder_{shared}": value, f"decoder_{shared}": value}
     return Parts(designer, {"_class_name": "AutoencoderDC", **autoencoder})
+
+
+def write_sparse(path: Path, shapes: dict[str, list[int]]) -> None:
+    """A bfloat16 safetensors file with these tensors, their data a hole that takes no disk."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sparse files")
+@pytest.mark.parametrize(("task", "frozen"), [("edit", True), ("generate", False)])
+def test_published_layout(
+    task: Literal["edit", "generate"], frozen: bool, keys: dict[str, Any], full_parts: Parts, tmp_path: Path
+) -> None:
+    """A published checkpoint says nothing of itself: task, schedule and prompt follow from one shape."""
+    shapes = keys["tensors"] | (keys["t2i_overrides"] if task == "generate" else {})
+    own = {name: shape for name, shape in shapes.items() if frozen or not name.startswith(("mllm.", "decoder.vae."))}
+    for folder in (tmp_path / "qwen", tmp_path / "dc-ae"):
+        folder.mkdir()
+    write_sparse(tmp_path / "model.safetensors", own)
+    if not frozen:
+        qwen = {name.removeprefix("mllm."): shape for name, shape in shapes.items() if name.startswith("mllm.")}
+        del qwen["lm_head.weight"]
+        write_sparse(tmp_path / "qwen" / "model.safetensors", qwen)
+        vae = {k.removeprefix("decoder.vae."): v for k, v in shapes.items() if k.startswith("decoder.vae.")}
+        write_sparse(tmp_path / "dc-ae" / "diffusion_pytorch_model.safetensors", vae)
+    (tmp_path / "qwen" / "config.json").write_text(full_parts.designer.to_json_string())
+    (tmp_path / "qwen" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 1.05}))
+    (tmp_path / "dc-ae" / "config.json").write_text(json.dumps(full_parts.autoencoder))
+    checkpoint = Checkpoint.open(tmp_path, offline=True)
+    assert checkpoint.config == published_config(task)
+    assert len(checkpoint.stored) == len(keys["tensors"]) - 2
+    assert checkpoint.origins["designer"] == (tmp_path if frozen else tmp_path / "qwen")
 
 
 @pytest.mark.parametrize("task", ["edit", "generate"])
