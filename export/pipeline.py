@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from dimrt.bundle import TOKENIZER, Bundle, write_manifest
 from dimrt.errors import ResourceError
@@ -26,8 +26,8 @@ from dimrt.prompt import Prompts
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript")
 """What shapes a graph; their versions go into the provenance."""
-READABLE = 0o644
-"""safetensors makes files that only their owner can read; a bundle is for everybody."""
+OUT_OF_MEMORY = "can't allocate memory"
+"""What torch's CPU allocator says, in a plain RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def export_bundle(
             opened = Checkpoint.open(source, designer=designer, autoencoder=autoencoder, offline=offline)
             name = str(checkpoint or source) if not Path(source).is_dir() or checkpoint == "nano" else Path(source).name
             _export(opened, folder, recipe, name, notify)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and OUT_OF_MEMORY not in str(error):
+            raise
         raise ResourceError("not enough memory to export this checkpoint; use a machine with more") from error
     return Path(out)
 
@@ -158,6 +160,4 @@ def _write_tables(dim: DIM, folder: Path, recipe: Recipe) -> None:
     }
     for name, (tensor, graph) in tables.items():
         rows = tensor.detach().to(DTYPES[recipe.dtypes[graph]]).contiguous()
-        path = folder / f"{name}.safetensors"
-        save_file({name: rows}, path)
-        path.chmod(READABLE)
+        (folder / f"{name}.safetensors").write_bytes(save({name: rows}))

@@ -1,7 +1,7 @@
 """Export as a whole: what is written, what is refused, and that nothing is left behind when it fails."""
 
-import errno
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,13 +99,37 @@ def test_a_graph_out_of_tolerance_fails_the_export(
 
 
 @pytest.mark.usefixtures("connector_only")
-def test_a_full_disk_leaves_nothing(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(definition: GraphDefinition, path: Path) -> None:
-        path.write_bytes(b"half a graph")
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.skipif(sys.platform == "win32", reason="no file-size limit there")
+@pytest.mark.parametrize("limit", [6_000, 60_000], ids=["in a graph", "in a table"])
+def test_a_write_that_runs_out_of_room_leaves_nothing(checkpoint: Path, tmp_path: Path, limit: int) -> None:
+    import resource
 
-    monkeypatch.setattr(pipeline, "write_graph", full)
-    with pytest.raises(ResourceError, match="space"):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(ResourceError, match="free some space"):
+            export_bundle(
+                checkpoint,
+                tmp_path / "out",
+                FP32,
+                offline=True,
+                on_event=lambda event: (
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+                    if event.phase == "connector" and event.measured is None
+                    else None
+                ),
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("connector_only")
+def test_too_little_memory_is_said_so(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(checkpoint: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr(pipeline, "build_dim", fail)
+    with pytest.raises(ResourceError, match="memory"):
         export_bundle(checkpoint, tmp_path / "out", FP32, offline=True)
     assert list(tmp_path.iterdir()) == []
 
