@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.photo.local import Field, add_field, changed_region, fit_field
+from dimrt.photo.local import blend, changed_region, fit_field, magnitude
 from dimrt.photo.planes import Floats, box_mean
 from dimrt.photo.read import Pixels
 from dimrt.photo.tone import Tone, fit_tone
@@ -20,15 +20,18 @@ Ran = Literal["tone", "local", "none", "unchanged"]
 
 STILL = (1.5, 8.0)
 """Levels: a change whose root mean square and whose largest local mean lie below these is no change."""
-TONE_SHARE = 0.8
-"""Share of the change that one map of colours must explain to be called a change of tone."""
-LOCAL_EXTENT = 0.12
-"""A change that covers less of the picture than this is local, however well a map of colours explains it."""
-LOCAL_RADIUS = 1 / 32
-TONE_RADIUS = 1 / 10
-"""Windows of the affine fits, as a share of the longer side."""
-UNEXPLAINED = 0.12
-"""Share of a tone's change that is put down to the painter's own unevenness and not carried over."""
+SMALL = 0.12
+LARGE = 0.5
+"""Shares of the picture: a smaller change is local; a larger one is a tone if a map of colours explains it. One in
+between is kept to its region, where it's carried by the map of colours if that explains it."""
+UNEXPLAINED = 0.2
+"""Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
+FAILED = (20.0, 0.5)
+"""A map of colours fails where it leaves over more than this many levels and more than this share of the change."""
+PATCH = 16.0
+"""Levels: where a tone leaves over more than this (and twice this at a core), the rest is added as a local change."""
+RADIUS = 1 / 32
+"""Window of the local affine fits, as a share of the longer side."""
 
 
 def composite(
@@ -40,7 +43,7 @@ def composite(
         photo: uint8 [H, W, 3].
         decoded_source, decoded_edit: [h, w, 3], 0 to 255 (float or uint8): the photo and the edit at the painter's
             resolution, both through the autoencoder.
-        mode: "tone" for one map of colours with slow local corrections; "local" for a change in places, outside which
+        mode: "tone" for one map of colours, corrected where it fails; "local" for a change in places, outside which
             every pixel stays exactly; "auto" chooses between them; "none" for the small edit itself.
 
     Returns:
@@ -53,13 +56,19 @@ def composite(
     change = edit - source
     if _is_still(change):
         return photo, "unchanged"
-    if mode == "local":
-        return _local(photo, source, change), "local"
+    region = changed_region(change)
+    extent = float((region > 0.5).mean())
+    if mode == "auto" and extent < SMALL:
+        return _add(photo, photo, photo, source, change, region), "local"
     tone = fit_tone(source, edit)
-    toned = _on_small(tone, source)
-    if mode == "auto" and not _is_tone(change, edit - toned):
-        return _local(photo, source, change), "local"
-    return _tone(photo, source, edit - toned, change, tone), "tone"
+    rest = edit - _on_small(tone, source)
+    explained = not _fails(change, rest)
+    if mode == "tone" or (mode == "auto" and explained and extent > LARGE):
+        toned = tone.apply(photo)
+        return _add(toned, toned, photo, source, rest, changed_region(rest, PATCH)), "tone"
+    if explained:
+        return _add(photo, tone.apply(photo), photo, source, rest, region), "local"
+    return _add(photo, photo, photo, source, change, region), "local"
 
 
 def _is_still(change: Floats) -> bool:
@@ -67,33 +76,20 @@ def _is_still(change: Floats) -> bool:
     return float(np.sqrt((change**2).mean())) < STILL[0] and float(np.abs(smooth).max()) < STILL[1]
 
 
-def _is_tone(change: Floats, rest: Floats) -> bool:
-    """Whether one map of colours explains the change, and the change is not confined to a small part."""
-    extent = float((changed_region(change) > 0.5).mean())
-    return extent > LOCAL_EXTENT and _energy(rest) < (1 - TONE_SHARE) * _energy(change)
+def _fails(change: Floats, rest: Floats) -> bool:
+    """Whether a map of colours leaves too much of the changed area unexplained."""
+    changed, left = magnitude(change), magnitude(rest)
+    failed = (left > FAILED[0]) & (left > FAILED[1] * changed)
+    return float(failed.mean()) > UNEXPLAINED * max(float((changed > FAILED[0]).mean()), 1e-6)
 
 
-def _local(photo: Pixels, source: Floats, change: Floats) -> Pixels:
-    return add_field(photo, photo, fit_field(source, change, LOCAL_RADIUS), changed_region(change))
-
-
-def _tone(photo: Pixels, source: Floats, rest: Floats, change: Floats, tone: Tone) -> Pixels:
-    """The map of colours, and what it leaves over as slow local corrections when that is more than unevenness."""
-    toned = tone.apply(photo)
-    unexplained = _energy(rest) / max(_energy(change), 1e-6)
-    strength = max(0.0, 1 - UNEXPLAINED / max(unexplained, 1e-6))
-    if not strength:
-        return toned
-    field = fit_field(source, rest, TONE_RADIUS)
-    share = np.full(source.shape[:2], strength, np.float32)
-    return add_field(toned, photo, Field(field.affine, np.zeros_like(field.rest)), share)
+def _add(under: Pixels, over: Pixels, photo: Pixels, source: Floats, change: Floats, region: Floats) -> Pixels:
+    """Inside the region, `over` plus the change, which follows the photo's own edges; `under` elsewhere."""
+    if not region.any():
+        return under
+    return blend(under, over, photo, fit_field(source, change, RADIUS), region)
 
 
 def _on_small(tone: Tone, source: Floats) -> Floats:
     levels = np.floor(np.clip(source, 0, 255) + np.float32(0.5)).astype(np.uint8)
     return tone.apply(levels).astype(np.float32)
-
-
-def _energy(change: Floats) -> float:
-    """Mean square of the change without its finest grain, which is noise of the painter and the autoencoder."""
-    return float((box_mean(change, 1) ** 2).mean())

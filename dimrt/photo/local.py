@@ -18,9 +18,8 @@ FIELD_SIDE = 256
 """Longest side at which affine coefficients and regions are computed; they vary slowly."""
 NOISE = 4.0
 """Levels (0 to 255) of autoencoder noise in the source's colours that the affine fit must not follow."""
-WEAK = (6.0, 16.0)
-STRONG = (16.0, 32.0)
-"""Range, in levels, of the two thresholds of a changed region: a strong core, and all weak change joined to it."""
+WEAK = (8.0, 16.0)
+"""Range, in levels, of the threshold of weak change."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,24 @@ def fit_field(guide: Floats, change: Floats, radius: float) -> Field:
     return Field(affine, (change - explained).astype(np.float32))
 
 
-def changed_region(change: Floats) -> Floats:
+def magnitude(change: Floats) -> Floats:
+    """Size of the change around each pixel, float32 [h, w]: largest channel of the mean over 3 x 3."""
+    size: Floats = np.abs(box_mean(change, 1)).max(axis=-1)
+    return size
+
+
+def changed_region(change: Floats, threshold: float | None = None) -> Floats:
     """Share of the change to apply, float32 [h, w]: 1 where something changed, 0 well away, feathered between.
 
-    A region is what changed weakly and is joined to a strong change; specks of noise have no strong core.
+    A region is what changed weakly and is joined to a strong change (twice as much); specks of noise have no strong
+    core. The weak threshold, in levels, is chosen by the noise of the least changed fifth unless it is given.
     """
-    size = np.abs(box_mean(change, 1)).max(axis=-1)
-    floor = float(np.quantile(size, 0.2))
-    weak, strong = float(np.clip(3 * floor, *WEAK)), float(np.clip(6 * floor, *STRONG))
+    size = magnitude(change)
+    weak = float(np.clip(3 * np.quantile(size, 0.2), *WEAK)) if threshold is None else threshold
     height, width = size.shape
     block = -(-max(height, width) // FIELD_SIDE)
     candidates = _any_in_block(size > weak, block)
-    joined = _any_in_block(size > strong, block)
+    joined = _any_in_block(size > 2 * weak, block)
     while True:
         wider = grow(joined) & candidates
         if (wider == joined).all():
@@ -86,19 +91,20 @@ def changed_region(change: Floats) -> Floats:
     return np.minimum(share, 1)
 
 
-def add_field(base: Pixels, guide: Pixels, field: Field, share: Floats) -> Pixels:
-    """`base` plus the share of the field's change evaluated on the colours of `guide`.
+def blend(under: Pixels, over: Pixels, guide: Pixels, field: Field, share: Floats) -> Pixels:
+    """Fade from `under` to `over` plus the field's change.
 
     Args:
-        base, guide: uint8 [H, W, 3].
+        under, over: uint8 [H, W, 3].
+        guide: uint8 [H, W, 3], the colours on which the field is evaluated.
         field: the change.
-        share: float32 [h, w], 0 to 1; where it is 0, `base` is kept exactly.
+        share: float32 [h, w], 0 to 1; where it is 0, `under` is kept exactly.
 
     Returns:
         uint8 [H, W, 3].
     """
-    height, width = base.shape[:2]
-    result: Pixels = base.copy()
+    height, width = under.shape[:2]
+    result: Pixels = under.copy()
     for part in strips(_extent(share, (width, height))):
         left, top, right, bottom = part
         weight = enlarge(share[..., None], (width, height), part)
@@ -107,7 +113,9 @@ def add_field(base: Pixels, guide: Pixels, field: Field, share: Floats) -> Pixel
         colours = guide[top:bottom, left:right].astype(np.float32)
         change = _evaluate(enlarge(field.affine, (width, height), part), colours)
         change += enlarge(field.rest, (width, height), part)
-        before = base[top:bottom, left:right]
+        before = under[top:bottom, left:right]
+        change += over[top:bottom, left:right]
+        change -= before
         after = np.clip(before + weight * change + np.float32(0.5), 0, 255).astype(np.uint8)
         result[top:bottom, left:right] = np.where(weight > 0, after, before)
     return result

@@ -113,7 +113,8 @@ def _huber(error: Doubles) -> Doubles:
     """Weights [N] of the Huber loss at 1.5 robust standard deviations (at least one level)."""
     size = np.sqrt((error**2).mean(axis=1))
     scale = max(1.5 * 1.4826 * float(np.median(size)), 1 / 255)
-    return np.minimum(1, scale / np.maximum(size, 1e-12))
+    weights: Doubles = np.minimum(1, scale / np.maximum(size, 1e-12))
+    return weights
 
 
 def _corners(colours: Doubles) -> tuple[NDArray[np.int64], Doubles]:
