@@ -149,11 +149,6 @@ class Designer:
         outputs = self._backend.engine("connector").run({"hidden": rows[None]})
         return np.asarray(outputs["condition"][0], np.float32)
 
-    def forget(self) -> None:
-        """Drop what is kept of the last picture."""
-        self._view = None
-        self._prefix = None
-
     def _read_prefix(self, turn: Turn, view: View | None) -> _Prefix:
         """Keys, values and hidden states of the turn's shared tokens, read now or kept from the turn before."""
         key = view.key if view is not None else b""

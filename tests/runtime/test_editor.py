@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,13 +128,12 @@ def test_same_request_same_bytes(editor: Editor, photo: NDArray[np.uint8], undis
     assert not np.array_equal(other.painted, undisturbed.painted)
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("kind", [PhaseStarted, Progress])
+@pytest.mark.parametrize(
+    ("kind", "phase"), [*((PhaseStarted, phase) for phase in PHASES), (Progress, "plan"), (Progress, "paint")]
+)
 def test_cancel_in_any_phase_then_an_undisturbed_edit(
-    editor: Editor, photo: NDArray[np.uint8], undisturbed: EditResult, phase: str, kind: type[Event]
+    editor: Editor, photo: NDArray[np.uint8], undisturbed: EditResult, kind: type[Event], phase: str
 ) -> None:
-    if kind is Progress and phase not in ("plan", "paint"):
-        pytest.skip("no progress inside this phase")
     cancel = threading.Event()
     seen: list[Event] = []
 
@@ -214,14 +214,34 @@ def test_crop_returns_the_painted_square(editor: Editor, photo: NDArray[np.uint8
     assert result.composite == "none"
 
 
-def test_alpha_is_kept_and_the_callers_array_is_not_touched(editor: Editor, photo: NDArray[np.uint8]) -> None:
+def test_alpha_is_kept_and_the_callers_array_is_not_touched(
+    editor: Editor, recording: RecordingBackend, photo: NDArray[np.uint8]
+) -> None:
+    """The designer sees the photo on white, the painter without its alpha, as in the original."""
     alpha = np.arange(photo.shape[0] * photo.shape[1]).reshape(photo.shape[:2]).astype(np.uint8)
     given = np.dstack([photo, alpha])
     before = given.copy()
     result = editor.edit(given, INSTRUCTION, EditOptions(steps=1, think=False))
     assert np.array_equal(result.image[:, :, 3], alpha)
+    vision = editor.bundle.manifest.designer.vision
+    on_white = prepare(photo, vision, condition_size(vision), alpha)
+    assert np.array_equal(recording.feeds("vision")[0]["patches"], on_white.patches)
+    opaque = editor.encode(photo)
+    assert np.array_equal(editor.encode(given), opaque)
     result.image[:] = 0
     assert np.array_equal(given, before)
+
+
+def test_half_precision_paints_nearly_the_same(
+    tiny_fp16_bundle: Path, edit_backend: OrtBackend, edit_bundle: Bundle, photo: NDArray[np.uint8]
+) -> None:
+    """Seen: 2 levels at most, 0.09 on average, from rounding of half's 11 bits through 30 guided steps."""
+    options = EditOptions(think=False)
+    full = Editor(edit_bundle, edit_backend).edit(photo, INSTRUCTION, options).painted.astype(int)
+    half = Editor.load(tiny_fp16_bundle, device="cpu", threads=1).edit(photo, INSTRUCTION, options).painted
+    assert full.std() > 20
+    assert np.abs(full - half).max() <= 6
+    assert np.abs(full - half).mean() < 0.5
 
 
 @pytest.mark.parametrize("instruction", ["", "   ", "\n"])
