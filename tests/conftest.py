@@ -33,11 +33,17 @@ def tiny_generate_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_fp16_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
-    """The edit variant in half precision."""
-    return _tiny_bundle(reference, pytestconfig, "edit", "fp16")
+    """The edit variant in half precision, for one picture size (which is quicker to export)."""
+    return _tiny_bundle(reference, pytestconfig, "edit", "fp16", "square")
 
 
-def _tiny_bundle(reference: Path, config: pytest.Config, task: Literal["edit", "generate"], recipe: str) -> Path:
+def _tiny_bundle(
+    reference: Path,
+    config: pytest.Config,
+    task: Literal["edit", "generate"],
+    recipe: str,
+    aspect: Literal["free", "square"] = "free",
+) -> Path:
     """Export once, and keep the result in pytest's cache while the exporting sources and packages stay the same."""
     bundle = config.cache.mkdir("tiny-bundles") / f"{task}-{recipe}-{_sources_digest(reference)}"
     if not bundle.is_dir():
@@ -47,7 +53,7 @@ def _tiny_bundle(reference: Path, config: pytest.Config, task: Literal["edit", "
         from dimrt.export.precision import RECIPES
 
         with TemporaryDirectory() as folder:
-            checkpoint = write_tiny_checkpoint(reference, Path(folder) / "checkpoint", task)
+            checkpoint = write_tiny_checkpoint(reference, Path(folder) / "checkpoint", task, aspect)
             export_bundle(checkpoint, bundle, RECIPES[recipe], offline=True, replace=True)
     return bundle
 

@@ -26,7 +26,9 @@ VOCABULARY = 600
 FIRST_BYTE = 20
 
 
-def write_tiny_checkpoint(reference: Path, folder: Path, task: Literal["edit", "generate"]) -> Path:
+def write_tiny_checkpoint(
+    reference: Path, folder: Path, task: Literal["edit", "generate"], aspect: Literal["free", "square"] = "free"
+) -> Path:
     """A complete checkpoint folder of the reference's tiny designer, projector, painter and autoencoder."""
     folder.mkdir(parents=True)
     painter = "painter_tiny" if task == "edit" else "painter_t2i_tiny"
@@ -38,9 +40,8 @@ def write_tiny_checkpoint(reference: Path, folder: Path, task: Literal["edit", "
     }
     tensors = {prefix + name: value for prefix, file in parts.items() for name, value in load_file(file).items()}
     save_file(tensors, folder / "model.safetensors")
-    (folder / "dim.json").write_bytes(
-        encode_config(_config(json.loads((reference / f"{painter}.json").read_text()), task))
-    )
+    sizes = json.loads((reference / f"{painter}.json").read_text())
+    (folder / "dim.json").write_bytes(encode_config(_config(sizes, task, aspect)))
     (folder / "dc-ae").mkdir()
     shutil.copy(reference / "autoencoder_tiny" / "config.json", folder / "dc-ae")
     (folder / "qwen").mkdir()
@@ -66,7 +67,9 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _config(sizes: dict[str, int | float], task: Literal["edit", "generate"]) -> DIMConfig:
+def _config(
+    sizes: dict[str, int | float], task: Literal["edit", "generate"], aspect: Literal["free", "square"]
+) -> DIMConfig:
     return DIMConfig(
         name=f"tiny-{task}",
         licence="none: random weights",
@@ -81,7 +84,7 @@ def _config(sizes: dict[str, int | float], task: Literal["edit", "generate"]) ->
             max_condition=int(sizes["model_max_length"]),
         ),
         schedule=Schedule(steps=30, guidance_scale=7.5, shift=3.0, seed=233),
-        resolution=Resolution(side=128, multiple=32, latent_factor=32, aspect="free"),
+        resolution=Resolution(side=128, multiple=32, latent_factor=32, aspect=aspect),
         prompt=Prompt(system="You help.", request="Plan this edit: {instruction}"),
         decoding=Decoding(max_new_tokens=24, repetition_penalty=1.0),
         condition_side=128,
