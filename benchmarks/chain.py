@@ -26,7 +26,8 @@ from original import Original
 
 from dimrt import Editor, EditOptions
 from dimrt.bundle import Bundle
-from dimrt.export.pipeline import export_bundle
+from dimrt.export.pipeline import NANO, export_bundle
+from dimrt.export.precision import FP32
 from dimrt.photo.read import Photo, read_photo
 
 PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
@@ -44,7 +45,7 @@ def load(side: str, checkpoint: str, bundle: Path, threads: int) -> Any:
         return Editor.load(bundle, device="cpu", threads=threads)
     torch.set_num_threads(threads)
     opened = Bundle.open(bundle, verify="layout")
-    return Original(checkpoint, opened.manifest, opened.tokenizer_path)
+    return Original(NANO if checkpoint == "nano" else checkpoint, opened.manifest, opened.tokenizer_path)
 
 
 def run(editor: Any, photo: Photo, args: argparse.Namespace) -> tuple[Any, float]:
@@ -54,9 +55,7 @@ def run(editor: Any, photo: Photo, args: argparse.Namespace) -> tuple[Any, float
         options = EditOptions(steps=args.steps, guidance_scale=args.guidance, seed=args.seed, composite="none")
         result = editor.edit(photo, args.instruction, options)
     else:
-        result = editor.edit(
-            photo, args.instruction, steps=args.steps, guidance_scale=args.guidance, seed=args.seed
-        )
+        result = editor.edit(photo, args.instruction, steps=args.steps, guidance_scale=args.guidance, seed=args.seed)
     return result, time.perf_counter() - start
 
 
@@ -106,9 +105,7 @@ def compare(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:
             for side, named in phases.items()
         },
         "ratio_of_medians": round(statistics.median(seconds["original"]) / statistics.median(seconds["dimrt"]), 2),
-        "ratio_per_round": [
-            round(a / b, 2) for a, b in zip(seconds["original"], seconds["dimrt"], strict=True)
-        ],
+        "ratio_per_round": [round(a / b, 2) for a, b in zip(seconds["original"], seconds["dimrt"], strict=True)],
         "plans_equal": equal,
         "largest_difference_levels": levels,
     }
@@ -132,7 +129,7 @@ def main() -> None:
         measure_alone(args)
         return
     with tempfile.TemporaryDirectory() as folder:
-        bundle = args.bundle or export_bundle(args.checkpoint, Path(folder) / "bundle", "fp32")
+        bundle = args.bundle or export_bundle(args.checkpoint, Path(folder) / "bundle", FP32)
         measured = compare(args, bundle) | {"alone": {side: alone(side, args, bundle) for side in SIDES}}
     keys = ("checkpoint", "instruction", "steps", "guidance", "seed", "threads", "rounds")
     write_result("chain", {key: getattr(args, key) for key in keys}, measured, args.out)
