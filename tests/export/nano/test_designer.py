@@ -1,0 +1,201 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from dimrt.export.nano.cases import draw_case, generator, scene_case
+from dimrt.export.nano.designer import (
+    build_designer,
+    embed_pictures,
+    load_prompts,
+    run_text,
+    save_designer,
+    text_positions,
+    view_pictures,
+)
+from dimrt.export.nano.designer_training import (
+    IGNORED,
+    Recipe,
+    encode_turn,
+    rate_at,
+    scene_labels,
+    train_designer,
+    training_turns,
+    turn_batch,
+)
+from dimrt.export.nano.scenes import sample_scene
+from dimrt.export.nano.writing import write_plans
+from dimrt.vision import window_order
+
+TINY = Recipe(look_steps=2, look_batch=4, steps=3, batch=4, warmup=1, save_every=1)
+
+
+@pytest.fixture(scope="module")
+def setting(tokenizer_path):
+    prompts, facts = load_prompts(tokenizer_path)
+    return build_designer(tokenizer_path).eval(), prompts, facts
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [scene_case(generator("held-out", 3, index), "remove", (0, 1.0)) for index in range(3)]
+
+
+def library_inputs(views, facts):
+    """Patches of the batch in the library's own order, and its grids."""
+    order = np.argsort(window_order((8, 8), facts.vision)[0])
+    patches = views.patches[:, order]
+    return patches.reshape(-1, patches.shape[-1]), torch.tensor([[1, 8, 8]] * len(patches))
+
+
+@torch.no_grad()
+def test_batched_pictures_equal_the_librarys_vision_tower(setting, cases):
+    model, _, facts = setting
+    views = view_pictures([case.source for case in cases], facts.vision)
+    patches, grids = library_inputs(views, facts)
+    expected = model.model.visual(patches, grid_thw=grids).pooler_output.view(len(cases), 16, -1)
+    torch.testing.assert_close(embed_pictures(model, views), expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_batched_text_equals_the_librarys_model(setting, cases):
+    model, prompts, facts = setting
+    batch = turn_batch(cases, ["plan", "condition", "bare"], prompts, facts)
+    views = view_pictures(batch.pictures, facts.vision)
+    positions = text_positions(batch.ids[0].numpy(), facts.tokens)
+    hidden = run_text(model, batch.ids, embed_pictures(model, views), positions)
+    patches, grids = library_inputs(views, facts)
+    kinds = (batch.ids == facts.tokens.image_pad).int()
+    expected = model.model(
+        input_ids=batch.ids, pixel_values=patches, image_grid_thw=grids, mm_token_type_ids=kinds
+    ).last_hidden_state
+    torch.testing.assert_close(hidden, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_a_plan_turn_learns_the_plan_and_its_end(setting, cases):
+    _, prompts, facts = setting
+    ids, start = encode_turn(cases[0], "plan", prompts, facts)
+    assert prompts.decode(ids[start:]) == cases[0].plan.text()
+    assert ids[-1] == facts.tokens.im_end
+    ids, start = encode_turn(cases[0], "bare", prompts, facts)
+    assert prompts.decode(ids[start:]) == cases[0].instruction
+
+
+def test_batches_pad_at_the_end_and_learn_no_padding(setting, cases):
+    _, prompts, facts = setting
+    batch = turn_batch(cases, ["plan"] * 3, prompts, facts)
+    assert batch.ids.shape == batch.targets.shape and batch.ids.shape[1] % 16 == 0
+    for row, case in enumerate(cases):
+        learned = batch.targets[row][batch.targets[row] != IGNORED]
+        assert prompts.decode(learned.numpy()) == case.plan.text()
+        assert (batch.ids[row, -1] == facts.tokens.stop[1]) or batch.ids.shape[1] % 16 == 0
+
+
+def test_training_turns_depend_on_the_step_alone(setting):
+    _, prompts, facts = setting
+    first = training_turns(TINY, 3, prompts, facts)
+    training_turns(TINY, 40, prompts, facts)
+    again = training_turns(TINY, 3, prompts, facts)
+    assert torch.equal(first.ids, again.ids)
+    assert not torch.equal(first.ids, training_turns(TINY, 4, prompts, facts).ids)
+
+
+def test_scene_labels_name_every_slot():
+    scene = sample_scene(generator("training", 0, 0), 3)
+    labels = scene_labels(scene)
+    assert len(labels) == 9 * 3 + 2
+    assert sum(label > 0 for label in labels[:27]) == 9 and min(labels[27:]) > 0
+    assert scene_labels(None) == [0] * 29
+
+
+@torch.no_grad()
+def test_batched_writing_equals_the_librarys_greedy_generation(setting, cases):
+    model, prompts, facts = setting
+    few = replace_limit(facts, 12)
+    written = write_plans(model, [case.source for case in cases], [case.instruction for case in cases], prompts, few)
+    for case, text in zip(cases, written, strict=True):
+        ids = torch.from_numpy(prompts.plan_turn(case.instruction, 16).ids)[None]
+        patches, grids = library_inputs(view_pictures([case.source], facts.vision), facts)
+        kinds = (ids == facts.tokens.image_pad).int()
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=patches,
+            image_grid_thw=grids,
+            mm_token_type_ids=kinds,
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=list(facts.tokens.stop),
+        )
+        assert prompts.decode(out[0, ids.shape[1] :].numpy()) == text
+
+
+def replace_limit(facts, limit):
+    return replace(facts, decoding=replace(facts.decoding, max_new_tokens=limit))
+
+
+def test_training_moves_every_matrix_and_saves_the_result(tmp_path, tokenizer_path):
+    (tmp_path / "tokenizer.json").write_bytes(tokenizer_path.read_bytes())
+    trained = train_designer(tmp_path, TINY)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
+    assert (tmp_path / "qwen" / "model.safetensors").exists()
+    fresh = dict(build_designer(tokenizer_path).named_parameters())
+    for name, value in trained.named_parameters():
+        assert torch.isfinite(value).all()
+        assert value.ndim == 1 or not torch.equal(value, fresh[name]), name
+
+
+def test_a_resumed_run_repeats_an_unbroken_one(tmp_path, tokenizer_path, monkeypatch):
+    from dimrt.export.nano import designer_training
+
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_bytes(tokenizer_path.read_bytes())
+    whole = train_designer(tmp_path / "whole", TINY)
+    step, original = 0, designer_training._step
+
+    def power_cut(*arguments):
+        nonlocal step
+        step += 1
+        if step == 4:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(designer_training, "_step", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        train_designer(tmp_path / "broken", TINY)
+    resumed = train_designer(tmp_path / "broken", TINY)
+    for (name, value), other in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(value, other, atol=1e-6), name
+
+
+def test_the_rate_warms_up_stays_and_falls():
+    rates = [rate_at(fraction, step, 10) for fraction, step in ((0, 0), (0, 4), (0.3, 50), (0.8, 90), (1.0, 100))]
+    assert rates == pytest.approx([0.1, 0.5, 1.0, 0.5, 0.02])
+
+
+@torch.no_grad()
+def test_a_saved_designer_loads_as_a_qwen_folder(setting, tmp_path, tokenizer_path):
+    model, _, facts = setting
+    save_designer(model, tokenizer_path, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"}
+    loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path)
+    for (name, value), other in zip(model.named_parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(value, other), name
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == list(facts.tokens.stop)
+
+
+def test_the_designer_is_as_small_as_planned(setting):
+    model, _, _ = setting
+    assert sum(value.numel() for value in model.parameters()) < 3.8e6
+
+
+def test_held_out_cases_are_not_among_the_training_turns():
+    training = {draw_case("training", 0, index).plan.text() for index in range(50)}
+    held_out = [draw_case("held-out", 0, index).plan.text() for index in range(50)]
+    assert len(set(held_out) - training) > 45
