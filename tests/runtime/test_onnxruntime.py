@@ -21,6 +21,7 @@ def test_a_missing_device_is_an_error_and_no_fallback(edit_bundle: Bundle) -> No
     assert best_device() == "cpu"
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_does_not_start_is_an_error(edit_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: None)
