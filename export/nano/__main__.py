@@ -72,5 +72,60 @@ def evaluate(seed: int, cases: int, photo_cases: int, photos: Path, bundle: Path
     click.echo(json.dumps(asdict(report), indent=2) if as_json else judging.table(report))
 
 
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def autoencoder(folder: Path) -> None:
+    """Fit nano's autoencoder and write it to FOLDER/dc-ae."""
+    from dimrt.export.nano.recipe import train_autoencoder
+
+    train_autoencoder(folder)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--shards", default=40, show_default=True, help="Training set in shards of 2048 cases.")
+@click.option("--steps", default=5000, show_default=True)
+@click.option("--processes", default=2, show_default=True, help="Each takes a core and 32 cases a step.")
+def painter(folder: Path, shards: int, steps: int, processes: int) -> None:
+    """Train the painter in FOLDER (which holds designer/), or go on with what stands there."""
+    from dimrt.export.nano import recipe
+
+    plan = recipe.painter_recipe(shards, steps, processes)
+    recipe.prepare_latents(folder, plan)
+    recipe.prepare_conditions(folder, plan)
+    recipe.train_painter(folder, plan)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Default: FOLDER/checkpoint.")
+def assemble(folder: Path, output: Path | None) -> None:
+    """Put the trained parts of FOLDER together as a DIM checkpoint."""
+    from dimrt.export.nano.recipe import assemble_checkpoint
+
+    assemble_checkpoint(folder, output or folder / "checkpoint")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--processes", default=2, show_default=True, help="Of the painter's training.")
+def train(folder: Path, processes: int) -> None:
+    """The whole recipe: designer, autoencoder, painter, checkpoint, all in FOLDER. Run it again to go on."""
+    import torch
+
+    from dimrt.export.nano import recipe
+    from dimrt.export.nano.designer_training import Recipe, train_designer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "designer" / "qwen").exists():
+        torch.set_num_threads(1)
+        train_designer(folder / "designer", Recipe())
+    plan = recipe.painter_recipe(processes=processes)
+    recipe.prepare_latents(folder, plan)
+    recipe.prepare_conditions(folder, plan)
+    recipe.train_painter(folder, plan)
+    recipe.assemble_checkpoint(folder, folder / "checkpoint")
+
+
 if __name__ == "__main__":
     main()

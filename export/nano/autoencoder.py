@@ -66,6 +66,16 @@ def fit_basis(pictures: Iterable[NDArray[np.uint8]], channels: int = CHANNELS) -
     return Basis(mean, vectors * signs, scale)
 
 
+def project(pictures: NDArray[np.uint8], basis: Basis) -> NDArray[np.float32]:
+    """Latents [n, k, h / 8, w / 8] of uint8 [n, h, w, 3], as the autoencoder gives them, at a fraction of the time."""
+    count, height, width = len(pictures), pictures.shape[1] // FACTOR, pictures.shape[2] // FACTOR
+    matrix = (basis.components / basis.scale).astype(np.float32)
+    shift = (basis.mean @ basis.components / basis.scale).astype(np.float32)
+    values = pictures.astype(np.float32) / np.float32(127.5) - 1
+    grid = values.reshape(count, height, FACTOR, width, FACTOR, 3).transpose(0, 1, 3, 2, 4, 5)
+    return (grid.reshape(-1, len(matrix)) @ matrix - shift).reshape(count, height, width, -1).transpose(0, 3, 1, 2)
+
+
 def _patches(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     height, width = picture.shape[0] // FACTOR, picture.shape[1] // FACTOR
     values = picture.astype(np.float64) / 127.5 - 1

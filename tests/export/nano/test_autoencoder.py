@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dimrt.export.nano.autoencoder import build_autoencoder, fit_basis, to_pictures, to_pixels
+from dimrt.export.nano.autoencoder import build_autoencoder, fit_basis, project, to_pictures, to_pixels
 
 
 def _pictures(count: int, side: int = 64) -> np.ndarray:
@@ -32,6 +32,7 @@ def test_the_model_computes_the_principal_components():
         latent = model.encode(to_pixels(pictures[:2]), return_dict=False)[0]
         decoded = model.decode(latent, return_dict=False)[0]
     np.testing.assert_allclose(latent.numpy(), code, atol=1e-4)
+    np.testing.assert_allclose(project(pictures[:2], basis), code, atol=1e-4)
     np.testing.assert_allclose(decoded.numpy(), back, atol=2e-3)
 
 

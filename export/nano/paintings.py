@@ -1,0 +1,176 @@
+"""What the painter learns from, computed once and kept on disk: latents of cases, and the designer's conditions.
+
+Latents need the autoencoder's basis alone and conditions the frozen designer alone, so the two are written in two
+passes over the same shards. A shard that is there is complete (folders appear by a rename) and is never computed twice.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from dimrt.export.nano.autoencoder import Basis, project
+from dimrt.export.nano.cases import Case, Mixture, draw_case, generator
+from dimrt.export.nano.designer import embed_pictures, run_text, text_positions, view_pictures
+from dimrt.files import atomic_folder
+from dimrt.manifest import Designer
+from dimrt.prompt import Prompts
+
+IMAGE_TOKENS = 16
+_CHUNK = 32
+_PADDING = 16
+
+SIMPLE = (
+    ("remove", 3.0),
+    ("extract", 3.0),
+    ("adjust", 3.0),
+    ("background", 2.5),
+    ("style", 1.5),
+    ("add", 1.0),
+    ("replace", 1.0),
+    ("action", 0.5),
+    ("compose", 0.3),
+)
+"""Weights of scene edits: mostly those that a small painter learns first."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Which cases make up the training set: `shards` of `size` cases of a stream. `bare` is the share of cases whose
+    condition is the instruction alone, for editing without a plan."""
+
+    shards: int = 40
+    size: int = 2048
+    seed: int = 11
+    bare: float = 0.15
+    stream: str = "training"
+    mixture: Mixture = field(default_factory=lambda: Mixture(0.22, 0.08, SIMPLE, (0.55, 0.33, 0.08, 0.04)))
+
+    def cases(self, shard: int) -> Iterator[Case]:
+        """The cases of one shard, always the same."""
+        for index in range(shard * self.size, (shard + 1) * self.size):
+            yield draw_case(self.stream, self.seed, index, self.mixture)
+
+    def text(self, index: int, case: Case) -> str:
+        """What the designer reads as the condition turn of case `index`."""
+        bare = generator(self.stream, self.seed + 500, index).random() < self.bare
+        return case.instruction if bare else case.plan.text()
+
+
+def write_latents(folder: Path, collection: Collection, shard: int, basis: Basis) -> None:
+    """Write `folder/latents-NNN`: float16 `latents` [n, 2, C, h, w] (source, target), uint8 `sources`, `cases.json`."""
+    target = folder / f"latents-{shard:03d}"
+    if target.exists():
+        return
+    cases = list(collection.cases(shard))
+    sources = np.stack([case.source for case in cases])
+    targets = np.stack([case.target for case in cases])
+    latents = np.stack([project(sources, basis), project(targets, basis)], axis=1).astype(np.float16)
+    texts = [collection.text(shard * collection.size + i, case) for i, case in enumerate(cases)]
+    facts = {"texts": texts, "labels": [label(case) for case in cases]}
+    with atomic_folder(target) as partial:
+        np.save(partial / "latents.npy", latents)
+        np.save(partial / "sources.npy", sources)
+        (partial / "cases.json").write_text(json.dumps(facts))
+
+
+def label(case: Case) -> str:
+    """Name under which figures of this case are reported: the filter, or the scene edit's detail."""
+    if case.kind == "style":
+        return f"{'scene' if case.origin == 'scene' else 'photo'} {case.detail}"
+    return "compose" if case.kind == "compose" else case.detail if case.kind == "adjust" else case.kind
+
+
+def write_conditions(
+    folder: Path, shard: int, designer: Qwen2_5_VLForConditionalGeneration, prompts: Prompts, facts: Designer
+) -> None:
+    """Write `folder/conditions-NNN`: float16 `rows` [total, hidden] and int64 `starts` [n + 1] of each case's rows."""
+    target = folder / f"conditions-{shard:03d}"
+    if target.exists():
+        return
+    content = folder / f"latents-{shard:03d}"
+    texts = json.loads((content / "cases.json").read_text())["texts"]
+    sources = np.load(content / "sources.npy", mmap_mode="r")
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    conditions: dict[int, NDArray[np.float16]] = {}
+    for start in range(0, len(order), _CHUNK):
+        chosen = order[start : start + _CHUNK]
+        found = read_conditions(designer, prompts, facts, [sources[i] for i in chosen], [texts[i] for i in chosen])
+        conditions |= {int(i): rows.half().numpy() for i, rows in zip(chosen, found, strict=True)}
+    rows = [conditions[i] for i in range(len(texts))]
+    with atomic_folder(target) as partial:
+        np.save(partial / "rows.npy", np.concatenate(rows))
+        np.save(partial / "starts.npy", np.cumsum([0, *(len(part) for part in rows)]))
+
+
+@torch.no_grad()
+def read_conditions(
+    designer: Qwen2_5_VLForConditionalGeneration,
+    prompts: Prompts,
+    facts: Designer,
+    pictures: list[NDArray[np.uint8]],
+    texts: list[str],
+) -> list[Tensor]:
+    """The designer's hidden states [N, hidden] of picture and text, for each pair."""
+    turns = [prompts.condition_turn(text, IMAGE_TOKENS) for text in texts]
+    length = -(-max(len(turn.ids) for turn in turns) // _PADDING) * _PADDING
+    ids = np.full((len(turns), length), facts.tokens.stop[-1], np.int64)
+    for row, turn in enumerate(turns):
+        ids[row, : len(turn.ids)] = turn.ids
+    images = embed_pictures(designer, view_pictures(pictures, facts.vision))
+    hidden = run_text(designer, torch.from_numpy(ids), images, text_positions(ids[0], facts.tokens))
+    return [hidden[row, turn.condition].float() for row, turn in enumerate(turns)]
+
+
+@dataclass(frozen=True)
+class PaintingBatch:
+    """source, target [B, C, h, w]; condition [B, N, hidden] padded at the end; mask [B, N], 1 for rows that count."""
+
+    source: Tensor
+    target: Tensor
+    condition: Tensor
+    mask: Tensor
+    labels: list[str]
+
+
+class Paintings:
+    """Random access to the shards of a folder (memory-mapped)."""
+
+    def __init__(self, folder: Path, shards: int) -> None:
+        self.latents, self.rows, self.starts, self.labels = [], [], [], []
+        for shard in range(shards):
+            content, conditions = folder / f"latents-{shard:03d}", folder / f"conditions-{shard:03d}"
+            self.latents.append(np.load(content / "latents.npy", mmap_mode="r"))
+            self.rows.append(np.load(conditions / "rows.npy", mmap_mode="r"))
+            self.starts.append(np.load(conditions / "starts.npy"))
+            self.labels.append(json.loads((content / "cases.json").read_text())["labels"])
+        self.size = len(self.latents[0])
+
+    def __len__(self) -> int:
+        return self.size * len(self.latents)
+
+    def batch(self, indices: list[int]) -> PaintingBatch:
+        """The cases of these numbers."""
+        places = [divmod(index, self.size) for index in indices]
+        latents = np.stack([self.latents[shard][i] for shard, i in places]).astype(np.float32)
+        found = [self.rows[s][self.starts[s][i] : self.starts[s][i + 1]] for s, i in places]
+        condition, mask = pad_conditions([torch.from_numpy(rows.astype(np.float32)) for rows in found])
+        pair = torch.from_numpy(latents)
+        return PaintingBatch(pair[:, 0], pair[:, 1], condition, mask, [self.labels[s][i] for s, i in places])
+
+
+def pad_conditions(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Conditions [N_i, hidden] as one tensor [B, N, hidden] and its mask [B, N]; N is a multiple of 16."""
+    length = -(-max(len(part) for part in rows) // _PADDING) * _PADDING
+    condition = torch.zeros(len(rows), length, rows[0].shape[1])
+    mask = torch.zeros(len(rows), length)
+    for row, part in enumerate(rows):
+        condition[row, : len(part)] = part
+        mask[row, : len(part)] = 1
+    return condition, mask
