@@ -24,7 +24,7 @@ import torch
 from common import write_result
 from original import Original
 
-from dimrt import Editor, EditOptions
+from dimrt import EditOptions, Editor
 from dimrt.bundle import Bundle
 from dimrt.export.pipeline import NANO, export_bundle
 from dimrt.export.precision import FP32
