@@ -21,14 +21,14 @@ Ran = Literal["tone", "local", "none", "unchanged"]
 STILL = (1.5, 8.0)
 """Levels: a change whose root mean square and whose largest local mean lie below these is no change."""
 SMALL = 0.12
-LARGE = 0.5
+LARGE = 0.35
 """Shares of the picture: a smaller change is local; a larger one is a tone if a map of colours explains it. One in
 between is kept to its region, where it's carried by the map of colours if that explains it."""
-UNEXPLAINED = 0.2
+UNEXPLAINED = 0.25
 """Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
-FAILED = (20.0, 0.5)
+FAILED = (16.0, 0.25)
 """A map of colours fails where it leaves over more than this many levels and more than this share of the change."""
-PATCH = 16.0
+PATCH = 11.0
 """Levels: where a tone leaves over more than this (and twice this at a core), the rest is added as a local change."""
 RADIUS = 1 / 32
 """Window of the local affine fits, as a share of the longer side."""

@@ -25,7 +25,7 @@ RIDGE = 3e-6
 """Weight of the squared table itself: colours never seen follow the affine transform."""
 SAMPLES = 65_536
 """Colours used for the fit at most; larger pictures are averaged down."""
-ROUNDS = 4
+ROUNDS = 3
 CLIPPED = 2.5 / 255
 """Values of the edit nearer than this to black or white count as clipped."""
 LOOKUP = 65
