@@ -19,8 +19,8 @@ def main() -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--look-steps", default=350, show_default=True, help="Steps of the vision phase (64 pictures each).")
-@click.option("--steps", default=3000, show_default=True, help="Steps of the plan phase (24 turns each).")
+@click.option("--look-steps", default=300, show_default=True, help="Steps of the vision phase (64 pictures each).")
+@click.option("--steps", default=1150, show_default=True, help="Steps of the plan phase (24 turns each).")
 @click.option("--minutes", type=float, help="Stop after this long, the learning rate falling to fit.")
 @click.option("--threads", default=1, show_default=True)
 def designer(folder: Path, look_steps: int, steps: int, minutes: float | None, threads: int) -> None:

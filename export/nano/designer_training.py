@@ -50,11 +50,14 @@ MIXTURE = Mixture(
 
 @dataclass(frozen=True)
 class Recipe:
-    """Length and learning rates. A step of the first phase sees `look_batch` pictures, of the second `batch` turns."""
+    """Length and learning rates. A step of the first phase sees `look_batch` pictures, of the second `batch` turns.
 
-    look_steps: int = 350
+    The lengths are those of the shipped designer: 27 minutes on one core. Its loss was still falling.
+    """
+
+    look_steps: int = 300
     look_batch: int = 64
-    steps: int = 3000
+    steps: int = 1150
     batch: int = 24
     muon_rate: float = 3e-3
     adam_rate: float = 2e-3

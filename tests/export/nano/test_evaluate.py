@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import dimrt
+from dimrt.blueprint import Blueprint
 from dimrt.errors import InputError
 from dimrt.export.nano import evaluate as judging
+from dimrt.export.nano.__main__ import main
 from dimrt.export.nano.cases import generator, scene_case
 from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.filters import FILTERS
@@ -85,3 +89,41 @@ def test_decibels_and_the_nothing_changed_verdict():
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     assert decibels(black, black) == 99 and decibels(black, white) == 0
     assert judge(black, black, black).both and not judge(black, black, white).done
+
+
+def test_the_command_prints_the_report_as_json_or_tables(monkeypatch):
+    class Unchanged:
+        image = None
+        blueprint = Blueprint.parse("1. Edit Instruction: nothing")
+
+    class Lazy:
+        @classmethod
+        def load(cls, path):
+            assert path == Path("some-bundle")
+            return cls()
+
+        def edit(self, picture, instruction):
+            result = Unchanged()
+            result.image = picture
+            return result
+
+    monkeypatch.setattr(dimrt, "Editor", Lazy)
+    arguments = ["evaluate", "--seed", "9", "--cases", "1", "--photo-cases", "1", "--bundle", "some-bundle"]
+    told = CliRunner().invoke(main, [*arguments, "--json"])
+    assert told.exit_code == 0, told.output
+    report = json.loads(told.stdout)
+    assert report["seed"] == 9 and report["edits"]["remove"] == {
+        "n": 1,
+        "done": 0.0,
+        "preserved": 1.0,
+        "both": 0.0,
+        "slots": {"layout": 0.0, "edit": 0.0, "area": 0.0, "result": 0.0},
+    }
+    assert report["photos"]["sepia"]["output"] == report["photos"]["sepia"]["source"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0 and "unseen words" in shown.stdout
+
+
+def test_the_command_names_a_missing_bundle(tmp_path):
+    told = CliRunner().invoke(main, ["evaluate", "--bundle", str(tmp_path / "nowhere")])
+    assert told.exit_code == 1 and "nowhere" in told.output and "Traceback" not in told.output
