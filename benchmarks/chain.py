@@ -10,7 +10,6 @@ compared in levels of 255. Peak memory and loading are measured in processes of 
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,14 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from common import write_result
-from original import Original
+from common import peak_memory_mib, write_result
 
 from dimrt import EditOptions, Editor
 from dimrt.bundle import Bundle
-from dimrt.export.pipeline import NANO, export_bundle
-from dimrt.export.precision import FP32
 from dimrt.photo.read import Photo, read_photo
 
 PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
@@ -43,6 +38,12 @@ def load(side: str, checkpoint: str, bundle: Path, threads: int) -> Any:
     """One of the two sides, ready to edit."""
     if side == "dimrt":
         return Editor.load(bundle, device="cpu", threads=threads)
+    # Imported here, so that the process that measures dimrt alone holds no torch.
+    import torch
+    from original import Original
+
+    from dimrt.export.pipeline import NANO
+
     torch.set_num_threads(threads)
     opened = Bundle.open(bundle, verify="layout")
     return Original(NANO if checkpoint == "nano" else checkpoint, opened.manifest, opened.tokenizer_path)
@@ -73,8 +74,8 @@ def measure_alone(args: argparse.Namespace) -> None:
     editor = load(args.alone, args.checkpoint, args.bundle, args.threads)
     loaded = time.perf_counter() - start
     _, first = run(editor, read_photo(PHOTO), args)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"load_s": round(loaded, 3), "first_edit_s": round(first, 3), "peak_rss_mib": round(peak)}))
+    document = {"load_s": round(loaded, 3), "first_edit_s": round(first, 3), "peak_rss_mib": peak_memory_mib()}
+    print(json.dumps(document))
 
 
 def compare(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:
@@ -111,6 +112,14 @@ def compare(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:
     }
 
 
+def export(checkpoint: str, out: Path) -> Path:
+    """A float32 bundle of the checkpoint."""
+    from dimrt.export.pipeline import export_bundle
+    from dimrt.export.precision import FP32
+
+    return export_bundle(checkpoint, out, FP32)
+
+
 def main() -> None:
     """Export float32, measure both sides, record the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -129,7 +138,7 @@ def main() -> None:
         measure_alone(args)
         return
     with tempfile.TemporaryDirectory() as folder:
-        bundle = args.bundle or export_bundle(args.checkpoint, Path(folder) / "bundle", FP32)
+        bundle = args.bundle or export(args.checkpoint, Path(folder) / "bundle")
         measured = compare(args, bundle) | {"alone": {side: alone(side, args, bundle) for side in SIDES}}
     keys = ("checkpoint", "instruction", "steps", "guidance", "seed", "threads", "rounds")
     write_result("chain", {key: getattr(args, key) for key in keys}, measured, args.out)

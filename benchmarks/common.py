@@ -66,6 +66,18 @@ def write_result(name: str, settings: dict[str, Any], measured: dict[str, Any], 
     return path
 
 
+def peak_memory_mib() -> int | None:
+    """Largest resident memory of this process so far, where the system tells.
+
+    `ru_maxrss` won't do: on Linux it starts from the parent's peak.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(peak.split()[1]) / 1024)
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
