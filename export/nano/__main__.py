@@ -84,7 +84,7 @@ def autoencoder(folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--shards", default=40, show_default=True, help="Training set in shards of 2048 cases.")
-@click.option("--steps", default=5000, show_default=True)
+@click.option("--steps", default=3200, show_default=True)
 @click.option("--processes", default=2, show_default=True, help="Each takes a core and 32 cases a step.")
 def painter(folder: Path, shards: int, steps: int, processes: int) -> None:
     """Train the painter in FOLDER (which holds designer/), or go on with what stands there."""

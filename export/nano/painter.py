@@ -13,6 +13,7 @@ from dimrt.export.model.painter import Painter
 from dimrt.export.nano.designer import HIDDEN
 from dimrt.export.nano.filters import FILTERS
 from dimrt.export.nano.paintings import PaintingBatch, Paintings
+from dimrt.schedule import flow_schedule
 
 CONSTANTS = 8
 CONSTANT = 8.0
@@ -20,6 +21,8 @@ CONSTANT = 8.0
 how strong a latent is; with most of the norm in constants, the deviation they divide by is nearly the same for all
 tokens, and the blocks see the latents almost as they are."""
 GATE = 0.3
+FIRST = flow_schedule(1, 3.0)[0].sigma
+"""Noise level of the first step: the embedding tells neighbouring timesteps apart, so training must see this one."""
 
 
 def painter_config(depth: int = 6) -> PainterConfig:
@@ -117,7 +120,7 @@ class PainterLesson(nn.Module):
         batch = self.paintings.batch(indices)
         size = len(indices)
         sigma = torch.rand(size, generator=generator)
-        sigma[torch.rand(size, generator=generator) < self.lesson.noise_only] = 1.0
+        sigma[torch.rand(size, generator=generator) < self.lesson.noise_only] = FIRST
         spread = sigma[:, None, None, None]
         noise = torch.randn(batch.source.shape, generator=generator)
         noisy = (1 - spread) * batch.target + spread * noise

@@ -32,6 +32,7 @@ from dimrt.files import atomic_folder
 
 Work = Callable[[Path, "PainterRecipe", int], None]
 BASIS_CASES = 2000
+SETTINGS = Settings(steps=3200, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.35, log_every=25, save_seconds=120)
 ADAMW_LAYERS = (
     "painter.transformer.patch_embed",
     "painter.transformer.proj_out",
@@ -46,11 +47,13 @@ class PainterRecipe:
 
     collection: Collection = field(default_factory=Collection)
     lesson: Lesson = field(default_factory=Lesson)
-    settings: Settings = field(default_factory=lambda: Settings(steps=5000, rates=Rates(1e-2, 2e-3), warmup=60))
+    settings: Settings = field(
+        default_factory=lambda: Settings(steps=3200, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.35)
+    )
     processes: int = 2
 
 
-def painter_recipe(shards: int = 40, steps: int = 5000, processes: int = 2) -> PainterRecipe:
+def painter_recipe(shards: int = 40, steps: int = 3200, processes: int = 2) -> PainterRecipe:
     """The recipe with another length, amount of data or number of processes."""
     whole = PainterRecipe()
     return replace(

@@ -85,9 +85,9 @@ def shared_orthogonal(update: Tensor) -> Tensor:
     each = -(-len(update) // size)
     padded = torch.cat([update, update.new_zeros(each * size - len(update), *update.shape[1:])])
     mine = orthogonal(padded[rank * each : (rank + 1) * each])
-    result = torch.empty_like(padded)
-    dist.all_gather_into_tensor(result, mine.contiguous())
-    return result[: len(update)]
+    parts = [torch.empty_like(mine) for _ in range(size)]
+    dist.all_gather(parts, mine.contiguous())
+    return torch.cat(parts)[: len(update)]
 
 
 def _rows_columns(parameter: nn.Parameter) -> tuple[int, int]:

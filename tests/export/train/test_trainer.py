@@ -9,7 +9,7 @@ from torch import nn
 
 from dimrt.export.train.average import Average
 from dimrt.export.train.optimizer import Rates, hidden_matrices, orthogonal
-from dimrt.export.train.trainer import Settings, Trainer, averaged
+from dimrt.export.train.trainer import Settings, Trainer, averaged, join_processes
 
 
 def _module() -> nn.Module:
@@ -74,6 +74,35 @@ def test_orthogonal_pushes_all_singular_values_near_one():
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
         assert values.max() < 1.3
         assert values.min() > 0.3
+
+
+def _train_beside(rank: int, folder: Path) -> None:
+    join_processes(rank, 2, folder / "meeting")
+    module = _module()
+
+    def loss(step: int, _generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        return _half_loss(module, step, rank), {}
+
+    Trainer(module, loss, Settings(steps=5, warmup=1), folder / "two").run()
+
+
+def _half_loss(module: nn.Module, step: int, half: int) -> torch.Tensor:
+    x = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(step))[half]
+    return (module(x) - x[:, :2]).square().mean()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
+def test_two_processes_equal_one_with_both_halves(tmp_path: Path):
+    torch.multiprocessing.spawn(_train_beside, (tmp_path,), nprocs=2)
+    module = _module()
+
+    def loss(step: int, _generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        return (_half_loss(module, step, 0) + _half_loss(module, step, 1)) / 2, {}
+
+    Trainer(module, loss, Settings(steps=5, warmup=1), tmp_path / "one").run()
+    two = averaged(_module(), tmp_path / "two").state_dict()
+    for name, value in averaged(_module(), tmp_path / "one").state_dict().items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_pointwise_convolutions_are_matrices_and_outer_layers_can_be_left_out():
