@@ -1,13 +1,15 @@
 """Cold start: what a fresh process pays to import dimrt and to answer `dimrt --version`.
 
 Every variant runs in processes of its own. The variants take turns, so that whatever else the machine does hits all of
-them alike; medians and minima are over the rounds. `beyond` is what dimrt adds to numpy and onnxruntime: the difference
-of the medians of "import numpy, onnxruntime" and the same followed by all that an edit imports.
+them alike; medians and minima are over the rounds. Processor time is given beside wall-clock time, since it says the
+same on a busy machine. `beyond` is what dimrt adds to numpy and onnxruntime: the difference of "import numpy,
+onnxruntime" and the same followed by all that an edit imports. POSIX only.
 
     python benchmarks/startup.py --rounds 21
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -28,11 +30,30 @@ VARIANTS = {
 }
 
 
-def seconds(arguments: list[str]) -> float:
-    """Wall-clock time of one process."""
+def run_once(arguments: list[str]) -> tuple[float, float]:
+    """Wall-clock and processor milliseconds of one process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall * 1e3, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
+
+
+def summary(runs: list[tuple[float, float]]) -> dict[str, float]:
+    """Medians and the least wall-clock time, in milliseconds."""
+    walls, cpus = zip(*runs, strict=True)
+    return {
+        "median_ms": round(statistics.median(walls), 1),
+        "min_ms": round(min(walls), 1),
+        "processor_median_ms": round(statistics.median(cpus), 1),
+    }
+
+
+def print_row(name: str, row: dict[str, float]) -> None:
+    """One line of the table."""
+    wall = f"median {row['median_ms']:7.1f} ms   min {row['min_ms']:7.1f} ms"
+    print(f"{name:<42} {wall}   processor {row['processor_median_ms']:7.1f} ms")
 
 
 def main() -> None:
@@ -42,20 +63,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     for arguments in VARIANTS.values():
-        seconds(arguments)  # the first run reads files that the later ones find in memory
-    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        run_once(arguments)  # the first run reads files that the later ones find in memory
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
     for _ in range(args.rounds):
         for name, arguments in VARIANTS.items():
-            times[name].append(seconds(arguments))
-    rows = {
-        name: {"median_ms": round(statistics.median(runs) * 1e3, 1), "min_ms": round(min(runs) * 1e3, 1)}
-        for name, runs in times.items()
-    }
-    for name, row in rows.items():
-        print(f"{name:<42} median {row['median_ms']:7.1f} ms   min {row['min_ms']:7.1f} ms")
+            runs[name].append(run_once(arguments))
+    rows = {name: summary(measured) for name, measured in runs.items()}
     base, full = rows["numpy and onnxruntime"], rows["numpy, onnxruntime, all an edit imports"]
     beyond = {key: round(full[key] - base[key], 1) for key in base}
-    print(f"{'beyond numpy and onnxruntime':<42} median {beyond['median_ms']:7.1f} ms   min {beyond['min_ms']:7.1f} ms")
+    for name, row in {**rows, "beyond numpy and onnxruntime": beyond}.items():
+        print_row(name, row)
     write_result("startup", {"rounds": args.rounds}, {"variants": rows, "beyond": beyond}, args.out)
 
 
