@@ -12,7 +12,7 @@ from typing import Literal
 
 import click
 
-from dimrt.bundle import Bundle, find_bundle
+from dimrt.bundle import Bundle, config_folder, find_bundle
 from dimrt.cli.console import print_json
 from dimrt.cli.options import json_option
 from dimrt.errors import BundleError, CheckFailed
@@ -92,6 +92,12 @@ def bundle() -> Finding:
     return Finding("bundle", "ok", f"{manifest.name}, {manifest.recipe} ({source}: {path})")
 
 
+def settings() -> Finding:
+    """Where the user's own settings are read from."""
+    path = config_folder() / "config.json"
+    return Finding("settings", "ok", f"{path} ({'found' if path.is_file() else 'none, which is fine'})")
+
+
 def memory() -> Finding:
     """Memory of the machine, where the system tells it."""
     info = Path("/proc/meminfo")
@@ -120,6 +126,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     core_packages,
     providers,
     bundle,
+    settings,
     memory,
     disk,
     export_packages,

@@ -54,5 +54,7 @@ def note_result(result: "EditResult", out: Path, console: Console) -> None:
     """The closing lines of a finished picture."""
     height, width = result.image.shape[:2]
     seconds = sum(result.timings.values())
+    if result.composite == "unchanged":
+        console.note("note      the painter changed nothing visible: the photo stays as it was. Try other words.")
     console.note(f"seed      {result.seed}  steps {result.steps}  guidance {result.guidance_scale:g}")
     console.note(f"wrote     {out} ({width} x {height}, composite {result.composite}, {seconds:.1f} s)")
