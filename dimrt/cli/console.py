@@ -26,6 +26,11 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
+def harmless(text: str) -> str:
+    """Text that a model or a file chose, without characters that steer a terminal."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
 class Console:
     """Output of one command.
 
@@ -56,7 +61,7 @@ class Console:
         """Show one event of the chain; made to be handed to `Editor.edit(on_event=…)`."""
         match event:
             case PlanText(text) if self.streams_plan:
-                click.echo(text, nl=False)
+                click.echo(harmless(text) if sys.stdout.isatty() else text, nl=False)
                 sys.stdout.flush()
                 self._mid_line = not text.endswith("\n")
             case PhaseStarted(phase, total) if self.terminal and not self._writes_over(phase):

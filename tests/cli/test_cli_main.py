@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_harness import Dimrt, start
 
+from dimrt.cli.console import harmless
 from dimrt.cli.main import COMMANDS
 
 
@@ -92,3 +93,7 @@ def test_a_reader_that_went_away_is_no_error() -> None:
     assert process.stderr.read() == b""
     assert process.wait() == 141
     process.stderr.close()
+
+
+def test_a_plan_does_not_steer_the_terminal() -> None:
+    assert harmless("1. Layout:\ta café 写真\n\x1b[2J\x07") == "1. Layout:\ta café 写真\n\ufffd[2J\ufffd"
