@@ -45,9 +45,6 @@ class Backend(Protocol):
     def engine(self, graph: str) -> Engine:
         """Load a graph (once; later calls return the same engine)."""
 
-    def allocate(self, shape: tuple[int, ...], dtype: str) -> Tensor:
-        """A zeroed device tensor."""
-
     def to_device(self, array: Array) -> Tensor:
         """A device tensor with the array's values; it may share the array's memory."""
 

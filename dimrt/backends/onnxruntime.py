@@ -114,10 +114,6 @@ class OrtBackend:
             self._engines[graph] = OrtEngine(graph, self._load(graph), self._device)
         return self._engines[graph]
 
-    def allocate(self, shape: tuple[int, ...], dtype: str) -> Tensor:
-        """A zeroed tensor on the device."""
-        return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), self._device, 0)
-
     def to_host(self, tensor: Tensor) -> Array:
         """A numpy array with the tensor's values (on the CPU the tensor's own memory)."""
         return np.asarray(tensor.numpy() if isinstance(tensor, ort.OrtValue) else tensor)
