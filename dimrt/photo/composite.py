@@ -28,7 +28,7 @@ UNEXPLAINED = 0.25
 """Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
 FAILED = (16.0, 0.25)
 """A map of colours fails where it leaves over more than this many levels and more than this share of the change."""
-PATCH = 11.0
+PATCH = 24.0
 """Levels: where a tone leaves over more than this (and twice this at a core), the rest is added as a local change."""
 RADIUS = 1 / 32
 """Window of the local affine fits, as a share of the longer side."""
