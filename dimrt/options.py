@@ -20,7 +20,7 @@ class EditOptions:
         plan_view: picture the designer sees while planning: "shared" (the condition's resolution, so that both turns
             share one prefix) or "native" (the photo's own size, as the original does).
         frame: "whole" paints the whole photo, "crop" paints the original's centre square crop and returns that square.
-        composite: how the painted change reaches the full-size photo: "tone" (local affine fit), "local" (changed
+        composite: how the painted change reaches the full-size photo: "tone" (one map of colours), "local" (changed
             region blended in), "none" (the painted picture itself at model resolution), "auto" picks tone or local.
     """
 
