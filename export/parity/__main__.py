@@ -47,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     return CheckFailed.exit_code if over else 0
 
 
+@torch.no_grad()
 def _report(folder: str, only: str | None, as_json: bool) -> int:
     """Print every item; return how many are over their limit."""
-    torch.set_grad_enabled(False)
     reference = load_reference(folder)
     items = []
     for group in [GROUPS[only]] if only else GROUPS.values():
