@@ -47,9 +47,7 @@ class PainterRecipe:
 
     collection: Collection = field(default_factory=Collection)
     lesson: Lesson = field(default_factory=Lesson)
-    settings: Settings = field(
-        default_factory=lambda: Settings(steps=3200, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.35)
-    )
+    settings: Settings = SETTINGS
     processes: int = 2
 
 
