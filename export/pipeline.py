@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from dimrt.bundle import TOKENIZER, Bundle, write_manifest
-from dimrt.errors import ResourceError
+from dimrt.errors import InputError, ResourceError
 from dimrt.export import facts, graphs
 from dimrt.export.graphs.cases import Cases
 from dimrt.export.graphs.check import measure
@@ -75,6 +75,11 @@ def export_bundle(
         ResourceError: disk or memory is exhausted.
     """
     notify = on_event or (lambda event: None)
+    if checkpoint == "nano" and not NANO.is_dir():
+        raise InputError(
+            "--checkpoint nano: its weights are in the repository, not in the installed package; "
+            'clone the repository and `pip install -e ".[export]"` there'
+        )
     source = NANO if checkpoint == "nano" else checkpoint or HUB_IDS["edit"]
     try:
         with atomic_folder(out, replace=replace) as folder:

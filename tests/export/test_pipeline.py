@@ -185,3 +185,10 @@ def test_the_worst_case_counts(tiny_edit_bundle: Path, checkpoint: Path) -> None
     with pytest.raises(CheckFailed, match="inf"):
         measure(replace(definition), path, [Case({"hidden": hidden * np.nan}, {"condition": good["out"][:, :3]})], 1e9)
     assert errors(np.ones(3), np.ones(4)) == (float("inf"), float("inf"))
+
+
+def test_nano_from_an_installed_package_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimrt.export.pipeline.NANO", tmp_path / "absent")
+    with pytest.raises(InputError, match="clone the repository"):
+        export_bundle("nano", tmp_path / "out", FP32)
+    assert not (tmp_path / "out").exists()

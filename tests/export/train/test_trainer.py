@@ -5,20 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_training import half_loss, small_module, train_beside
 from torch import nn
 
 from dimrt.export.train.average import Average
 from dimrt.export.train.optimizer import Rates, hidden_matrices, orthogonal
-from dimrt.export.train.trainer import Settings, Trainer, averaged, join_processes
-
-
-def _module() -> nn.Module:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(6, 12), nn.SiLU(), nn.Linear(12, 12), nn.LayerNorm(12), nn.Linear(12, 2))
+from dimrt.export.train.trainer import Settings, Trainer, averaged
 
 
 def _trainer(folder: Path, steps: int = 40) -> Trainer:
-    module = _module()
+    module = small_module()
 
     def loss(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         x = torch.randn(16, 6, generator=generator)
@@ -53,7 +49,7 @@ def test_training_lowers_the_loss_and_the_average_can_be_loaded(tmp_path: Path):
     trainer.run()
     losses = _losses(tmp_path)
     assert sum(losses[step] for step in range(141, 151)) < 0.5 * sum(losses[step] for step in range(1, 11))
-    module = averaged(_module(), tmp_path)
+    module = averaged(small_module(), tmp_path)
     torch.testing.assert_close(module.state_dict()["0.weight"], trainer.average.values["0.weight"], rtol=0, atol=0)
     assert not torch.equal(module.state_dict()["0.weight"], trainer.module.state_dict()["0.weight"])
 
@@ -76,32 +72,17 @@ def test_orthogonal_pushes_all_singular_values_near_one():
         assert values.min() > 0.3
 
 
-def _train_beside(rank: int, folder: Path) -> None:
-    join_processes(rank, 2, folder / "meeting")
-    module = _module()
-
-    def loss(step: int, _generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        return _half_loss(module, step, rank), {}
-
-    Trainer(module, loss, Settings(steps=5, warmup=1), folder / "two").run()
-
-
-def _half_loss(module: nn.Module, step: int, half: int) -> torch.Tensor:
-    x = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(step))[half]
-    return (module(x) - x[:, :2]).square().mean()
-
-
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_two_processes_equal_one_with_both_halves(tmp_path: Path):
-    torch.multiprocessing.spawn(_train_beside, (tmp_path,), nprocs=2)
-    module = _module()
+    torch.multiprocessing.spawn(train_beside, (tmp_path,), nprocs=2)
+    module = small_module()
 
     def loss(step: int, _generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        return (_half_loss(module, step, 0) + _half_loss(module, step, 1)) / 2, {}
+        return (half_loss(module, step, 0) + half_loss(module, step, 1)) / 2, {}
 
     Trainer(module, loss, Settings(steps=5, warmup=1), tmp_path / "one").run()
-    two = averaged(_module(), tmp_path / "two").state_dict()
-    for name, value in averaged(_module(), tmp_path / "one").state_dict().items():
+    two = averaged(small_module(), tmp_path / "two").state_dict()
+    for name, value in averaged(small_module(), tmp_path / "one").state_dict().items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
