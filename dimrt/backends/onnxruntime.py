@@ -130,6 +130,8 @@ class OrtBackend:
         path = self._bundle.graph_path(graph)
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
+        # Every session has threads of its own, which otherwise go on spinning while the next graph wants the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
