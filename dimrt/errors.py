@@ -2,7 +2,7 @@
 
 Exit codes of the command line: 0 done; 1 a check found a difference (verify, doctor, parity, a graph out of tolerance);
 2 bad input (file, flag, bundle, checkpoint); 3 the machine can't (disk full, memory, a package that isn't installed);
-130 cancelled.
+130 cancelled; 141 whoever read the output went away.
 """
 
 

@@ -29,6 +29,7 @@ Exit codes:
   2    bad input: a file, a flag, a bundle, a checkpoint
   3    the machine can't: disk full, too little memory, a package or device that isn't there
   130  cancelled; nothing was written
+  141  whoever read the output went away
 """
 
 PIPE_CLOSED = 141
