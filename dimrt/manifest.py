@@ -36,22 +36,29 @@ class Measured(Frozen, frozen=True):
     """Error of one exported graph against torch in float32: worst case over `cases` comparisons.
 
     `max_abs` is the largest absolute difference, `relative` is the norm of the difference over the norm of the
-    reference; `limit` is the bound on `relative` that the export enforced.
+    reference; `limit` is the bound on `relative` that the export enforced. `layers` is set when a large model was
+    compared on a copy that has only its first so many layers.
     """
 
     max_abs: float
     relative: float
     limit: float
     cases: int
+    layers: int | None = None
 
 
 class Graph(Frozen, frozen=True):
-    """One ONNX file (path relative to the bundle), its I/O contract and its measured error."""
+    """One ONNX file (path relative to the bundle), its I/O contract and its measured error.
+
+    `activations` are polynomials in the named dimensions, in bytes: the largest of them bounds what the graph's
+    intermediate tensors take at once. Each maps a product of names ("tokens*length", "" for a constant) to a factor.
+    """
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     error: Measured
+    activations: tuple[dict[str, float], ...] = ()
 
 
 class Vision(Frozen, frozen=True):
@@ -153,11 +160,17 @@ class Schedule(Frozen, frozen=True):
 
 
 class Provenance(Frozen, frozen=True):
-    """Where the weights came from and what made the bundle."""
+    """Where the weights came from and what made the bundle.
+
+    `calibration` says what a quantized bundle's ranges were measured on; `random_seed` is set when the weights are
+    random numbers of the real sizes.
+    """
 
     checkpoint: str
     tool: str
     versions: dict[str, str]
+    calibration: str | None = None
+    random_seed: int | None = None
 
 
 class Manifest(Frozen, frozen=True):

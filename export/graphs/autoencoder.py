@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from dimrt.export.graphs.contract import Axis, GraphDefinition
-from dimrt.export.graphs.ops import Dense, RmsNorm, linear_attention
+from dimrt.export.graphs.ops import Dense, RmsNorm, frozen, linear_attention
 from dimrt.manifest import TensorSpec
 
 
@@ -46,7 +46,7 @@ class LinearAttention:
 
 def exportable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of an encoder or decoder in `dtype`, with norms, linear layers and attention replaced."""
-    module = copy.deepcopy(module)
+    module = copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, RMSNorm):
@@ -55,10 +55,16 @@ def exportable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
                 setattr(parent, name, Dense.of(child, dtype))
         if isinstance(parent, SanaMultiscaleLinearAttention):
             parent.processor = LinearAttention()
-    for convolution in module.modules():
-        if isinstance(convolution, nn.Conv2d):
-            convolution.to(dtype)
+        if isinstance(parent, nn.Conv2d):
+            convert(parent, dtype)
     return module.requires_grad_(False).eval()
+
+
+def convert(convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+    """Give a convolution its weights in `dtype`."""
+    convolution.weight = frozen(convolution.weight, dtype)
+    if convolution.bias is not None:
+        convolution.bias = frozen(convolution.bias, dtype)
 
 
 class Encode(nn.Module):

@@ -2,6 +2,9 @@
 norms and sums in float32.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,14 +16,27 @@ TINY = 1e-6
 """Floor of a sum that divides. The exporter's optimizer deletes `x + eps` for eps up to 1e-8, so a floor is used."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a weight of a graph comes from: a tensor of the model (maybe without storage), and what is made of it.
+
+    Kept on the parameter, so that a graph traced without storage can be given its values one tensor at a time.
+    """
+
+    tensor: Tensor
+    make: Callable[[Tensor], Tensor]
+
+
 class Dense(nn.Module):
     """y = x W + b with W held as [in, out]: a plain MatMul, with no Transpose to fold when a session loads."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, bias_of: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         """`weight` is [out, in, ...] as the libraries hold it; 1x1 convolutions are accepted."""
         super().__init__()
-        self.weight = frozen(weight.detach().flatten(1).t(), dtype)
-        self.bias = None if bias is None else frozen(bias, dtype)
+        self.weight = frozen(weight, dtype, as_matrix)
+        self.bias = None if bias is None else frozen(bias, dtype, bias_of or unchanged)
 
     @classmethod
     def of(cls, layer: nn.Linear | nn.Conv2d | nn.Conv3d, dtype: torch.dtype) -> "Dense":
@@ -61,8 +77,8 @@ class GatedMlp(nn.Module):
         super().__init__()
         self.gate, self.up = Dense.of(mlp.gate_proj, dtype), Dense.of(mlp.up_proj, dtype)
         self.headroom = 32.0 if dtype == torch.float16 else 1.0
-        bias = mlp.down_proj.bias
-        self.down = Dense(mlp.down_proj.weight, None if bias is None else bias / self.headroom, dtype)
+        down = mlp.down_proj
+        self.down = Dense(down.weight, down.bias, dtype, lambda bias: bias / self.headroom)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> the same shape in float32."""
@@ -72,9 +88,21 @@ class GatedMlp(nn.Module):
         return self.down(gated * (1.0 / self.headroom)).float() * self.headroom
 
 
-def frozen(tensor: Tensor, dtype: torch.dtype) -> nn.Parameter:
-    """A parameter without gradient; shares memory with `tensor` when the dtype is already right."""
-    return nn.Parameter(tensor.detach().to(dtype), requires_grad=False)
+def unchanged(tensor: Tensor) -> Tensor:
+    """The tensor itself."""
+    return tensor
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """A library's weight [out, in, ...] as [in, out]."""
+    return weight.flatten(1).t()
+
+
+def frozen(tensor: Tensor, dtype: torch.dtype, make: Callable[[Tensor], Tensor] = unchanged) -> nn.Parameter:
+    """A parameter without gradient, `make` of a model's tensor; shares its memory where nothing is computed."""
+    parameter = nn.Parameter(make(tensor.detach()).to(dtype), requires_grad=False)
+    parameter.origin = Origin(tensor, make)
+    return parameter
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
