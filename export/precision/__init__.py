@@ -1,5 +1,5 @@
-"""Precision recipes: which dtype each graph's weights and matrix products have, and the error each graph may show."""
+"""Precision: which weights and activations have which format (recipes), and how a graph is given them."""
 
-from dimrt.export.precision.recipe import FP16, FP32, RECIPES, Recipe
+from dimrt.export.precision.recipe import FP16, FP32, RECIPES, Recipe, Rule, load_recipe
 
-__all__ = ["FP16", "FP32", "RECIPES", "Recipe"]
+__all__ = ["FP16", "FP32", "RECIPES", "Recipe", "Rule", "load_recipe"]
