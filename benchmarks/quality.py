@@ -1,0 +1,343 @@
+"""What each recipe keeps of the float32 pictures and plans of the nano model, whole and graph by graph.
+
+Every recipe edits the same held-out scenes and photographs with the same seeds as the float32 bundle. Compared are the
+painted picture and the full-size result (PSNR, FLIP, SSIM: see `metrics.py`), the plans slot by slot, and how many
+edits succeed by the oracle that knows the true result. A greedy plan that differs in a word asks for another picture,
+so pictures are compared twice: with the plan that float32 wrote given to both ("given_plan", what the arithmetic
+costs), and with each bundle's own plan ("own_plan", what a user sees). Success is always of the own plan.
+
+"graphs" repeats it with one graph of the recipe and the other six in float32 (see `mixing.py`), on a part of the cases
+and on the painted picture alone.
+
+A recipe's result is written when it is complete. Run again with the same settings, recipes whose bundles are unchanged
+are taken from the file.
+
+    python benchmarks/quality.py --bundles bundles --scenes 20
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from common import RESULTS, write_result
+from metrics import Distance, Picture, compare_plans, decibels, distance, squared_error, summary
+from mixing import mixed_editor
+from quality_table import table
+
+from dimrt import EditOptions, Editor
+from dimrt.backends.onnxruntime import OrtBackend
+from dimrt.blueprint import Blueprint
+from dimrt.bundle import Bundle
+from dimrt.export.nano.cases import generator, scene_case
+from dimrt.export.nano.edits import EDIT_TYPES
+from dimrt.export.nano.evaluate import ITEM_COUNTS, photo_cases
+from dimrt.export.nano.oracle import judge
+
+RECIPES = ("fp16", "int8", "int4", "fp8", "int8-cpu", "int4-cpu")
+PHOTOS = Path(__file__).parent / "photos"
+PHOTO = "photo"
+DESIGNING = ("vision", "language")
+"""Graphs that take part in writing the plan."""
+PICTURE_GOALS = {"fp16": 50.0, "int8": 30.0, "int8-cpu": 30.0}
+"""Least decibels of the painted picture against float32 with the same plan."""
+SUCCESS_GOALS = ("fp16", "int8", "int8-cpu")
+SUCCESS_POINTS = 1.0
+"""Most percent points of successful edits that may be lost."""
+SLOT_GOALS = {"int4": 98.0, "int4-cpu": 98.0}
+"""Least percent of equal plan slots."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`kind` is an edit type on a scene, or `PHOTO`; `target` is the true result."""
+
+    kind: str
+    source: Picture
+    target: Picture
+    instruction: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One edit: the painter's picture, the delivered one, and the plan."""
+
+    painted: Picture
+    image: Picture
+    plan: Blueprint | None
+
+    @property
+    def text(self) -> str:
+        return self.plan.text if self.plan else ""
+
+
+def painted(outcome: Outcome) -> Picture:
+    """The picture at model resolution."""
+    return outcome.painted
+
+
+def image(outcome: Outcome) -> Picture:
+    """The picture at full size."""
+    return outcome.image
+
+
+def draw_cases(scenes: int, photos: int, seed: int) -> list[Case]:
+    """Held-out cases: `scenes` of each edit type, and `photos` photographs under each filter."""
+    drawn = []
+    for number, kind in enumerate(EDIT_TYPES):
+        for index in range(scenes):
+            case = scene_case(generator("held-out", seed, number * 100_000 + index), kind, ITEM_COUNTS)
+            drawn.append(Case(kind, case.source, case.target, case.instruction))
+    for source, target, plan, _ in photo_cases(PHOTOS, seed, photos):
+        drawn.append(Case(PHOTO, source, target, plan.instruction))
+    return drawn
+
+
+def part_of(cases: Sequence[Case], scenes: int, photos: int) -> list[int]:
+    """Indices of the first `scenes` cases of each edit type and every so many photographs, `photos` in all."""
+    indices = [index for kind in EDIT_TYPES for index in _of_kind(cases, kind)[:scenes]]
+    pictures = _of_kind(cases, PHOTO)
+    return indices + pictures[:: -(-len(pictures) // photos)] if photos else indices
+
+
+def _of_kind(cases: Sequence[Case], kind: str) -> list[int]:
+    return [index for index, case in enumerate(cases) if case.kind == kind]
+
+
+def edit(
+    editor: Editor, case: Case, seed: int, composite: Literal["auto", "none"], like: Outcome | None = None
+) -> Outcome:
+    """One edit with the editor's own plan, or with the plan of `like`."""
+    options = EditOptions(seed=seed, composite=composite)
+    if like is not None:
+        options = EditOptions(seed=seed, composite=composite, plan=like.plan, think=False)
+    result = editor.edit(case.source, case.instruction, options)
+    return Outcome(result.painted, result.image, result.blueprint)
+
+
+def compare(
+    editor: Editor,
+    cases: Sequence[Case],
+    base: Sequence[Outcome],
+    seed: int,
+    composite: Literal["auto", "none"],
+    writes: bool = True,
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Outcomes with the own plan and with the base's. Equal plans give equal pictures, to the bit: painted once.
+
+    Args:
+        writes: False when the editor's own plan is known to be the base's.
+    """
+    own, given = [], []
+    for case, reference in zip(cases, base, strict=True):
+        outcome = edit(editor, case, seed, composite, None if writes else reference)
+        own.append(outcome)
+        same = not writes or outcome.text == reference.text
+        given.append(outcome if same else edit(editor, case, seed, composite, reference))
+    return own, given
+
+
+def pictures(outcomes: Sequence[Outcome], base: Sequence[Outcome], of: Callable[[Outcome], Picture]) -> dict[str, Any]:
+    """Summary of the distances of one kind of picture."""
+    distances: list[Distance] = [distance(of(a), of(b)) for a, b in zip(outcomes, base, strict=True)]
+    return summary(distances)
+
+
+def plans(own: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, Any]:
+    """Agreement of the plans."""
+    return compare_plans((a.plan, b.plan) for a, b in zip(own, base, strict=True))
+
+
+def success(
+    cases: Sequence[Case], own: Sequence[Outcome], base: Sequence[Outcome], of: Callable[[Outcome], Picture]
+) -> dict[str, Any]:
+    """The oracle on the scenes: percent of edits done with the rest preserved, against the base on the same cases.
+
+    `lost` and `gained` count the cases on which the two differ: with few of either, a difference in percent is luck.
+    """
+    verdicts = [
+        (case.kind, judge(case.source, case.target, of(mine)).both, judge(case.source, case.target, of(its)).both)
+        for case, mine, its in zip(cases, own, base, strict=True)
+        if case.kind != PHOTO
+    ]
+    mine, its = (np.array(column) for column in list(zip(*verdicts, strict=True))[1:])
+    return {
+        "scenes": len(verdicts),
+        "percent": round(100 * float(mine.mean()), 2),
+        "fp32_percent": round(100 * float(its.mean()), 2),
+        "difference_points": round(100 * float(mine.mean() - its.mean()), 2),
+        "lost": int((its & ~mine).sum()),
+        "gained": int((mine & ~its).sum()),
+        "by_edit_percent": {
+            kind: [round(100 * float(np.mean([row[side] for row in verdicts if row[0] == kind])), 1) for side in (1, 2)]
+            for kind in EDIT_TYPES
+        },
+    }
+
+
+def photo_truth(cases: Sequence[Case], own: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, float]:
+    """Mean decibels of the full-size photographs against the true edit, of this bundle and of the base."""
+    chosen = _of_kind(cases, PHOTO)
+    rows = [[decibels(squared_error(o[i].image, cases[i].target)) for i in chosen] for o in (own, base)]
+    return {
+        "photos": len(chosen),
+        "db": round(float(np.mean(rows[0])), 2),
+        "fp32_db": round(float(np.mean(rows[1])), 2),
+    }
+
+
+class Run:
+    """The base's outcomes, made once, and the measurements against them."""
+
+    def __init__(self, base: Path, args: argparse.Namespace) -> None:
+        self.args = args
+        self.base = self._open(base)
+        self.cases = draw_cases(args.scenes, args.photos, args.seed)
+        self.part = part_of(self.cases, args.graph_scenes, args.graph_photos)
+        editor = Editor(*self.base)
+        self.outcomes = [edit(editor, case, args.seed, "auto") for case in self.cases]
+
+    def _open(self, folder: Path) -> tuple[Bundle, OrtBackend]:
+        bundle = Bundle.open(folder)
+        return bundle, OrtBackend(bundle, threads=self.args.threads)
+
+    def recipe(self, folder: Path) -> dict[str, Any]:
+        """Everything about one recipe's bundle."""
+        start = time.process_time()
+        other = self._open(folder)
+        own, given = compare(Editor(*other), self.cases, self.outcomes, self.args.seed, "auto")
+        measured = {
+            "bundle": other[0].digest,
+            "bytes": sum(record.size for record in other[0].manifest.files.values()),
+            "plans": plans(own, self.outcomes),
+            "given_plan": self._both(given),
+            "own_plan": self._both(own),
+            "success": success(self.cases, own, self.outcomes, image),
+            "photos_to_truth": photo_truth(self.cases, own, self.outcomes),
+            "graphs": {graph: self._graph(graph, other) for graph in other[0].manifest.graphs},
+        }
+        return measured | {"processor_s": round(time.process_time() - start, 1)}
+
+    def _both(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        return {
+            "painted": pictures(outcomes, self.outcomes, painted),
+            "full_size": pictures(outcomes, self.outcomes, image),
+        }
+
+    def _graph(self, graph: str, other: tuple[Bundle, OrtBackend]) -> dict[str, Any]:
+        """One graph of the recipe, the rest of the base."""
+        cases, base = [self.cases[i] for i in self.part], [self.outcomes[i] for i in self.part]
+        writes = graph in DESIGNING
+        editor = mixed_editor(self.base, other, {graph})
+        own, given = compare(editor, cases, base, self.args.seed, "none", writes)
+        scored = success(cases, own, base, painted)
+        measured = {
+            "bytes": graph_bytes(other[0], graph),
+            "fp32_bytes": graph_bytes(self.base[0], graph),
+            "export_error": other[0].manifest.graphs[graph].error.relative,
+            "given_plan": pictures(given, base, painted),
+            "success": {key: row for key, row in scored.items() if key != "by_edit_percent"},
+        }
+        if writes:
+            measured |= {"plans": plans(own, base), "own_plan": pictures(own, base, painted)}
+        return measured
+
+
+def graph_bytes(bundle: Bundle, graph: str) -> int:
+    """Bytes of one graph's file and its weights."""
+    file = bundle.manifest.graphs[graph].file
+    return sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(file))
+
+
+def goals(recipe: str, measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the recipe was to reach, and what it did."""
+    checked = []
+    if recipe in PICTURE_GOALS:
+        reached, least = measured["given_plan"]["painted"]["psnr_db"], PICTURE_GOALS[recipe]
+        checked.append({"goal": "painted PSNR, dB", "least": least, "reached": reached, "met": reached >= least})
+    if recipe in SUCCESS_GOALS:
+        reached = measured["success"]["difference_points"]
+        met = reached >= -SUCCESS_POINTS
+        checked.append({"goal": "success, points to fp32", "least": -SUCCESS_POINTS, "reached": reached, "met": met})
+    if recipe in SLOT_GOALS:
+        reached, least = measured["plans"]["equal_slots_percent"], SLOT_GOALS[recipe]
+        checked.append({"goal": "equal plan slots, %", "least": least, "reached": reached, "met": reached >= least})
+    return checked
+
+
+def ensure_bundle(recipe: str, folder: Path) -> Path:
+    """The recipe's nano bundle in `folder`, exported when it isn't there."""
+    path = folder / f"nano-{recipe}"
+    if not path.is_dir():
+        from dimrt.export.pipeline import export_bundle
+        from dimrt.export.precision import RECIPES as KNOWN
+
+        print(f"exporting {path.name}", file=sys.stderr)
+        export_bundle("nano", path, KNOWN[recipe])
+    return path
+
+
+SETTINGS = ("scenes", "photos", "graph_scenes", "graph_photos", "seed", "threads")
+
+
+def earlier(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Recipes measured before under the same settings and against the same base bundle; none when anything differs."""
+    if not out.is_file():
+        return {}
+    document = json.loads(out.read_text(encoding="utf-8"))
+    return document["measured"]["recipes"] if document["settings"] == settings else {}
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundles", type=Path, help="folder of nano-RECIPE bundles; those missing are exported there")
+    parser.add_argument("--recipes", default=",".join(RECIPES), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=20, help="scenes for each of the nine edit types")
+    parser.add_argument("--photos", type=int, default=2, help="photographs for each of the photographic edits")
+    parser.add_argument("--graph-scenes", type=int, default=10, help="scenes of each type for one graph at a time")
+    parser.add_argument("--graph-photos", type=int, default=11, help="photographs for one graph at a time")
+    parser.add_argument("--seed", type=int, default=31, help="of cases and start noise")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="fp16, few cases: does it still work?")
+    parser.add_argument("--again", action="store_true", help="measure anew what the result already holds")
+    parser.add_argument("--out", type=Path, help="default: results/quality.json; with --quick none is kept")
+    args = parser.parse_args()
+    if args.quick:
+        args.recipes, args.scenes, args.photos, args.graph_scenes, args.graph_photos = "fp16", 1, 1, 1, 2
+    return args
+
+
+def main() -> None:
+    """Measure the recipes one after the other, record and print."""
+    args = parse()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.bundles or Path(temporary)
+        out = args.out or (Path(temporary) if args.quick else RESULTS) / "quality.json"
+        base = ensure_bundle("fp32", folder)
+        settings = {name: getattr(args, name) for name in SETTINGS}
+        settings |= {
+            "fp32_bundle": Bundle.open(base).digest,
+            "goals_on": "given_plan painted psnr_db, own plan success",
+        }
+        kept = {} if args.again else earlier(out, settings)
+        run = None
+        for recipe in args.recipes.split(","):
+            path = ensure_bundle(recipe, folder)
+            if recipe in kept and kept[recipe]["bundle"] == Bundle.open(path, verify="layout").digest:
+                continue
+            run = run or Run(base, args)
+            kept[recipe] = run.recipe(path)
+            kept[recipe]["goals"] = goals(recipe, kept[recipe])
+            write_result("quality", settings, {"recipes": kept}, out)
+    print(table(kept))
+
+
+if __name__ == "__main__":
+    main()
