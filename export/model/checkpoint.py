@@ -6,9 +6,10 @@ model file, or come from their own folders, under their own names. Without `dim.
 whether it edits or generates follows from the channels of its patch embedder.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,19 @@ from transformers import Qwen2_5_VLConfig
 from dimrt.errors import CheckpointError
 from dimrt.export.hub import resolve
 from dimrt.export.model.assembly import Parts, meta_shapes
-from dimrt.export.model.config import DIMConfig, read_config
-from dimrt.export.model.names import TIED, from_autoencoder, from_designer, ignored, targets
+from dimrt.export.model.config import DIMConfig, encode_config, read_config
+from dimrt.export.model.names import (
+    EMBEDDING,
+    TIED,
+    Source,
+    from_autoencoder,
+    from_designer,
+    ignored,
+    source,
+    targets,
+)
 from dimrt.export.model.published import AUTOENCODER_ID, DESIGNER_ID, published_config
-from dimrt.export.model.weights import FLOATS, Stored, find_weights, read_tensors
+from dimrt.export.model.weights import FLOATS, OpenFiles, Stored, find_weights, read_tensors
 
 EMBEDDER = "decoder.model.x_embedder.proj.weight"
 SHOWN = 8
@@ -42,6 +52,7 @@ class Checkpoint:
     parts: Parts
     stored: dict[str, Stored]
     origins: dict[str, Path]
+    files: OpenFiles = field(default_factory=OpenFiles, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -100,6 +111,26 @@ class Checkpoint:
         kept = {name: held for name, held in stored.items() if not ignored(name) and not (tied and name == TIED)}
         _account(folder, config, meta_shapes(config, parts), kept)
         return cls(folder, config, parts, kept, origins or {})
+
+    @property
+    def fingerprint(self) -> str:
+        """What this checkpoint is, without reading its data: configuration, and each file's name, size and time."""
+        files = {stored.file for stored in self.stored.values()}
+        if self.parts.designer_folder is not None:
+            files |= set(self.parts.designer_folder.glob("*.json"))
+        states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+        facts = (encode_config(self.config), self.parts.designer.to_json_string(), self.parts.autoencoder, states)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def read(self, name: str) -> Tensor:
+        """One tensor by its name in `DIM.state_dict()`, in stored type; of a fused tensor only its own rows are read.
+
+        Raises CheckpointError when its file is gone or damaged, KeyError for a name the model doesn't have.
+        """
+        origin = source(name)
+        if origin.name == TIED and self.parts.designer.tie_word_embeddings:
+            origin = Source(EMBEDDING)
+        return self.files.read(self.stored[origin.name], origin.part, origin.parts)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor under its DIM name, in stored type, read one at a time."""

@@ -1,6 +1,7 @@
 """Safetensors files as a lazy index: names, shapes and types from the headers, data one tensor at a time."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from torch import Tensor
 
 from dimrt.errors import CheckpointError
 
-FLOATS = ("F32", "F16", "BF16")
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+FLOATS = tuple(ITEM_BYTES)
 """Storage types a checkpoint may use, as safetensors names them."""
+REMAPPED = 512 * 2**20
+"""Bytes read from one file before it is mapped anew."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,50 @@ def read_tensors(tensors: dict[str, Stored]) -> Iterator[tuple[str, Tensor]]:
                 yield name, file.get_tensor(stored.key)
 
 
+class OpenFiles:
+    """Safetensors files that stay open while single tensors are read from them.
+
+    The files are memory-mapped, and pages once read count as this process's memory until the file is closed: after
+    `REMAPPED` bytes from one file it is opened anew.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, tuple[Any, int]] = {}
+
+    def read(self, stored: Stored, part: int = 0, parts: int = 1) -> Tensor:
+        """Rows `part` of `parts` equal slices of a stored tensor, in the stored type; no other row is read.
+
+        Raises CheckpointError when the file is gone or damaged.
+        """
+        file, handed = self._open.pop(stored.file, (None, 0))
+        size = math.prod(stored.shape) * ITEM_BYTES[stored.dtype] // parts
+        if file is None or handed + size > REMAPPED:
+            file, handed = _open(stored.file), 0
+        self._open[stored.file] = (file, handed + size)
+        try:
+            if parts == 1:
+                return file.get_tensor(stored.key)
+            rows = stored.shape[0] // parts
+            return file.get_slice(stored.key)[part * rows : (part + 1) * rows]
+        except SafetensorError as error:
+            raise CheckpointError(f"{stored.file}: {stored.key} can't be read ({error}); copy it again") from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    with _open(path) as file:
+        yield file
+
+
+def _open(path: Path) -> Any:
     try:
-        file = safe_open(path, framework="pt")
+        return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         size = path.stat().st_size if path.is_file() else 0
         raise CheckpointError(
             f"{path}: not a complete safetensors file ({size:,} bytes: {error}); "
             "it is truncated or damaged: download or copy it again"
         ) from error
-    with file:
-        yield file
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, Stored]:
