@@ -53,6 +53,7 @@ class Checkpoint:
     stored: dict[str, Stored]
     origins: dict[str, Path]
     files: OpenFiles = field(default_factory=OpenFiles, repr=False, compare=False)
+    random_seed: None = field(default=None, init=False)
 
     @classmethod
     def open(
