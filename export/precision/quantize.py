@@ -1,0 +1,258 @@
+"""A traced graph gets the formats of a recipe: standard QuantizeLinear and DequantizeLinear around its MatMuls.
+
+One file serves ONNX Runtime, which fuses these patterns into its integer kernels (DequantizeLinear + MatMul into
+MatMulNBits, a quantized activation as well into MatMulIntegerToFloat), and TensorRT, which knows no other form.
+
+It is written here, on the graph before it has values, because no library does that: `onnxruntime.quantization` (1.31)
+wants a float model file and holds all its weights (it also writes no 8-bit weight-only QDQ, and its MatMulConstBOnly
+still quantizes products of activations); nvidia-modelopt (0.47) pins an older onnx; neural-compressor and optimum's
+quantizers pin old transformers; torchao rewrites torch modules whose int4 kernels don't export to ONNX. The arithmetic
+is a few lines; the files are checked by ONNX's own reference and run by both runtimes.
+"""
+
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from dimrt.export.graphs.weights import Piece
+from dimrt.export.precision import scaling
+from dimrt.export.precision.formats import IR_TYPES, LARGEST, STORED, Format, Stored, group_size
+from dimrt.export.precision.recipe import MEASURED, Recipe, Rule
+from dimrt.export.precision.sites import (
+    Site,
+    find_sites,
+    linear_producer,
+    norm_before,
+    shared_heads,
+)
+from dimrt.export.precision.statistics import InputStatistics, Statistics
+from dimrt.export.precision.store import TORCH_TYPES, Store
+
+ACTIVATIONS: frozenset[Format] = frozenset({"w8a8", "fp8"})
+"""Formats that quantize what enters, too."""
+
+
+def quantize(
+    model: ir.Model, pieces: list[Piece], graph: str, recipe: Recipe, statistics: Statistics | None
+) -> list[Piece]:
+    """Give a graph the recipe's formats, in place, and return the pieces of what it holds now.
+
+    Args:
+        model: the traced graph; weights are initializers [in, out], each used by one MatMul.
+        pieces: its float weights.
+        graph: its name.
+        recipe: the formats.
+        statistics: of the activations; None only for recipes that need none.
+
+    Raises:
+        InputError: the statistics are of another model.
+    """
+    store = Store(model, pieces)
+    for site in find_sites(model):
+        rules = {product.name: recipe.rule(graph, product.name) for product in site.products}
+        if any(rules.values()):
+            _quantize_site(model, store, graph, site, rules, statistics)
+    _forget_unused(model)
+    return store.pieces()
+
+
+def _quantize_site(
+    model: ir.Model,
+    store: Store,
+    graph: str,
+    site: Site,
+    rules: dict[str, Rule | None],
+    statistics: Statistics | None,
+) -> None:
+    """Scale what enters a site where that helps, then quantize it and the weights as the rules say."""
+    forms = {name: _fitting(rule, site, name) for name, rule in rules.items()}
+    inputs = _inputs(graph, site, forms, statistics)
+    chosen = None
+    if inputs is not None:
+        chosen = _search(model, store, graph, site, rules, forms, inputs)
+        if chosen.factors is not None:
+            _scale(model, store, graph, site, chosen.factors)
+    quantized: dict[Stored, ir.Value] = {}
+    for product in site.products:
+        form, group = forms[product.name]
+        if form == "float":
+            continue
+        stored, dtype = STORED[form], _dtype(product.node.outputs[0])
+        weighed = scaling.importance(inputs, None if chosen is None else chosen.factors) if stored == "int4" else None
+        values, scales = store.quantized(product.name, stored, dtype, group, weighed)
+        shape = product.node.inputs[1].shape
+        weight = _dequantize(product.node, product.name, values, scales, dtype, shape, group)
+        product.node.replace_input_with(1, weight)
+        if form in ACTIVATIONS:
+            assert chosen is not None
+            if stored not in quantized:
+                quantized[stored] = _round_trip(store, product.node, product.name, stored, chosen.reach, dtype)
+            product.node.replace_input_with(0, quantized[stored])
+
+
+def _fitting(rule: Rule | None, site: Site, name: str) -> tuple[Format, int | None]:
+    """Format and group of a weight. Where no int4 group divides its rows, it gets int8 for each output channel."""
+    if rule is None:
+        return "float", None
+    shape = next(product.node.inputs[1].shape for product in site.products if product.name == name)
+    group = group_size(int(shape[0]), rule.group)
+    if rule.format == "w4a16":
+        return ("w4a16", group) if group else ("w8a16", None)
+    return rule.format, None if rule.group is None else group
+
+
+def _inputs(
+    graph: str, site: Site, forms: dict[str, tuple[Format, int | None]], statistics: Statistics | None
+) -> InputStatistics | None:
+    measured = [name for name, (form, _) in forms.items() if form in MEASURED]
+    if not measured:
+        return None
+    if statistics is None:
+        if any(forms[name][0] in ACTIVATIONS for name in measured):
+            raise ValueError(f"{graph}: {measured[0]} needs the range of its activations; calibrate first")
+        return None
+    return statistics.of(graph, measured[0])
+
+
+def _search(
+    model: ir.Model,
+    store: Store,
+    graph: str,
+    site: Site,
+    rules: dict[str, Rule | None],
+    forms: dict[str, tuple[Format, int | None]],
+    inputs: InputStatistics,
+) -> scaling.Scaling:
+    samples = [scaling.Sample.of(store.read(name), *forms[name]) for name in forms]
+    allowed = all(rule is None or rule.scaling for rule in rules.values())
+    return scaling.choose(samples, inputs, _tie(model, graph, site), allowed)
+
+
+def _tie(model: ir.Model, graph: str, site: Site) -> Tensor | None:
+    """Channels of the input that must share a factor, because the weight that will take it up makes them together."""
+    producer = linear_producer(graph, site, model)
+    name = f"{producer}.weight"
+    if producer is None or name not in model.graph.initializers:
+        return None
+    rows = int(site.products[0].node.inputs[1].shape[0])
+    return shared_heads(rows, int(model.graph.initializers[name].shape[1]), model)
+
+
+def _scale(model: ir.Model, store: Store, graph: str, site: Site, factors: Tensor) -> None:
+    """x / s on the way in, s W in the weights. x is divided where it is made, if that is a norm or another weight."""
+    for product in site.products:
+        store.change(product.name, partial(torch.mul, factors[:, None]))
+    norm, producer = norm_before(site), linear_producer(graph, site, model)
+    if norm is not None:
+        _scale_norm(model, store, norm, factors)
+    elif producer is not None:
+        _scale_producer(model, store, producer, factors, _tie(model, graph, site))
+    else:
+        _scale_value(model, store, site, factors)
+
+
+def _scale_norm(model: ir.Model, store: Store, norm: ir.Node, factors: Tensor) -> None:
+    """Divide a norm's weight and bias; where they are computed (modulation), a product of one row does it."""
+    for index, part in enumerate(norm.inputs[1:], 1):
+        if part is None:
+            continue
+        if part.name in model.graph.initializers and len(part.uses()) == 1:
+            store.change(str(part.name), _divide(factors))
+        else:
+            norm.replace_input_with(index, _times(model, store, norm, part, factors))
+
+
+def _scale_producer(model: ir.Model, store: Store, producer: str, factors: Tensor, tie: Tensor | None) -> None:
+    """Divide the output channels of a weight, and its bias."""
+    if producer.endswith(".depthwise"):
+        _scale_depthwise(model, store, producer, factors)
+        return
+    columns = int(model.graph.initializers[f"{producer}.weight"].shape[1])
+    if tie is not None:
+        factors = torch.empty(columns).scatter_(0, tie, factors)
+    for name in (f"{producer}.weight", f"{producer}.bias"):
+        if name in model.graph.initializers:
+            store.change(name, _divide(factors))
+
+
+def _scale_depthwise(model: ir.Model, store: Store, name: str, factors: Tensor) -> None:
+    """Divide the first half of a depthwise convolution's channels; the second half is the gate."""
+    both = torch.cat([factors, torch.ones_like(factors)])
+    store.change(name, _divide(both[:, None, None, None]))
+    if f"{name}_bias" in model.graph.initializers:
+        store.change(f"{name}_bias", _divide(both))
+
+
+def _scale_value(model: ir.Model, store: Store, site: Site, factors: Tensor) -> None:
+    """A product of its own on the activation, where nothing before it can take up the factors."""
+    scaled = _times(model, store, site.products[0].node, site.value, factors)
+    for product in site.products:
+        product.node.replace_input_with(0, scaled)
+
+
+def _times(model: ir.Model, store: Store, before: ir.Node, value: ir.Value, factors: Tensor) -> ir.Value:
+    """value / factors, as a product with the reciprocals."""
+    dtype = _dtype(value)
+    name = f"{value.name}.scaled"
+    number = sum(1 for held in model.graph.initializers if held.startswith(name))
+    name = f"{name}{number}" if number else name
+    constant = store.add(f"{name}.by", (1 / factors).to(TORCH_TYPES[dtype]).numpy())
+    output = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
+    node = ir.node("Mul", [value, constant], outputs=[output], name=f"scale_{name}")
+    model.graph.insert_before(before, node)
+    return output
+
+
+def _round_trip(
+    store: Store, before: ir.Node, name: str, stored: Stored, reach: float, dtype: ir.DataType
+) -> ir.Value:
+    """The input of a MatMul through QuantizeLinear and DequantizeLinear, with one symmetric scale."""
+    value, stem = before.inputs[0], name.removesuffix(".weight")
+    assert value is not None and before.graph is not None
+    scale = store.add(f"{stem}.input.scale", np.array(max(reach, 1e-6) / LARGEST[stored], dtype.numpy()))
+    zero = store.add(f"{stem}.input.zero", np.zeros((), IR_TYPES[stored].numpy()))
+    rounded = ir.Value(name=f"{stem}.input.{stored}", shape=value.shape, type=ir.TensorType(IR_TYPES[stored]))
+    back = ir.Value(name=f"{stem}.input.back", shape=value.shape, type=ir.TensorType(dtype))
+    for node in (
+        ir.node("QuantizeLinear", [value, scale, zero], outputs=[rounded], name=f"quantize_{stem}"),
+        ir.node("DequantizeLinear", [rounded, scale, zero], outputs=[back], name=f"dequantize_{stem}"),
+    ):
+        before.graph.insert_before(before, node)
+    return back
+
+
+def _dequantize(
+    before: ir.Node,
+    name: str,
+    values: ir.Value,
+    scales: ir.Value,
+    dtype: ir.DataType,
+    shape: ir.Shape | None,
+    group: int | None,
+) -> ir.Value:
+    """The weight of a MatMul from its quantized values."""
+    assert before.graph is not None
+    output = ir.Value(name=f"{name}.float", shape=shape, type=ir.TensorType(dtype))
+    attributes = {"axis": 1} if group is None else {"axis": 0, "block_size": group}
+    node = ir.node("DequantizeLinear", [values, scales], attributes, outputs=[output], name=f"dequantize_{name}")
+    before.graph.insert_before(before, node)
+    return output
+
+
+def _divide(factors: Tensor) -> partial[Tensor]:
+    return partial(torch.mul, 1 / factors)
+
+
+def _dtype(value: ir.Value) -> ir.DataType:
+    assert value.dtype is not None
+    return value.dtype
+
+
+def _forget_unused(model: ir.Model) -> None:
+    """Drop the float initializers that nothing uses any more."""
+    for name, value in list(model.graph.initializers.items()):
+        if not value.uses():
+            del model.graph.initializers[name]
