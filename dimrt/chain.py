@@ -1,17 +1,19 @@
 """The chain from photo to photo, each part a stream of events that ends in its result."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Backend
+from dimrt.backends.base import ROLES, Backend, Role, Tensor
 from dimrt.blueprint import Blueprint
 from dimrt.bundle import Bundle
 from dimrt.designer import Designer, View
 from dimrt.errors import BundleError, InputError
 from dimrt.events import Event, PlanReady, PlanText, Progress
+from dimrt.interop import CudaArray
 from dimrt.painter import Latent, Painter, start_noise
 from dimrt.phases import Phases
 from dimrt.photo.composite import composite
@@ -19,15 +21,32 @@ from dimrt.photo.fit import Frame, from_painter, painter_frame, to_levels, to_pa
 from dimrt.photo.read import Photo, Pixels
 from dimrt.prompt import Turn
 from dimrt.request import Request
-from dimrt.result import Design, EditResult
+from dimrt.result import EditResult
 from dimrt.schedule import flow_schedule
 from dimrt.vision import condition_size, fit_size, prepare
 
 Size = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Brief:
+    """What the designer hands to the painter.
+
+    Attributes:
+        blueprint: the plan, or None when the bare instruction was used.
+        condition: N rows of condition_channels, on the host or the device.
+    """
+
+    blueprint: Blueprint | None
+    condition: Tensor
+
+
 class Chain:
-    """Designer, painter and autoencoder of one bundle on one backend."""
+    """Designer, painter and autoencoder of one bundle on one backend.
+
+    Between the graphs tensors stay on the device. What crosses to the host: the prepared picture and the token rows
+    going in, the logits of each token of the plan, and the painted pixels (and the source's, to compare) coming out.
+    """
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
         self._bundle = bundle
@@ -50,32 +69,44 @@ class Chain:
                 "give another one with --bundle"
             )
 
+    def prepare(self, phases: Phases) -> Generator[Event, None, None]:
+        """Build what the backend is missing, as a phase of its own."""
+        missing = self._backend.missing()
+        if missing:
+            yield from phases.stream("build", len(missing), self._build(missing))
+
+    def close(self) -> None:
+        """Give back all memory: engines and what is kept of the last picture. What is used again is loaded again."""
+        self._designer.forget()
+        self._backend.close()
+
     def edit(
         self, photo: Photo, instruction: str, request: Request, phases: Phases
     ) -> Generator[Event, None, EditResult]:
         """Photo and instruction to edited photo."""
         frame = self.frame(photo, request)
-        design = yield from self.design(photo, instruction, request, phases)
+        brief = yield from self.design(photo, instruction, request, phases)
         source = yield from phases.once("encode", partial(self.encode, photo, frame))
-        latent = yield from self.paint(design, source, start_noise(request.seed, source.shape), request, phases)
+        noise = start_noise(request.seed, self._backend.shape(source))
+        latent = yield from self.paint(brief, source, noise, request, phases)
         pixels = yield from phases.once("decode", partial(self.decode, latent))
         painted = from_painter(pixels)
         if request.composite == "none" or request.frame == "crop":
-            return self._result(painted, painted, design, request, "none", phases)
+            return self._result(painted, painted, brief, request, "none", phases)
         image, mode = yield from phases.once("composite", partial(self._composite, photo, source, pixels, request))
-        return self._result(image, painted, design, request, mode, phases)
+        return self._result(image, painted, brief, request, mode, phases)
 
     def generate(self, prompt: str, request: Request, phases: Phases) -> Generator[Event, None, EditResult]:
         """Prompt to picture."""
-        design = yield from self.design(None, prompt, request, phases)
+        brief = yield from self.design(None, prompt, request, phases)
         noise = start_noise(request.seed, self.latent_shape())
-        latent = yield from self.paint(design, None, noise, request, phases)
+        latent = yield from self.paint(brief, None, noise, request, phases)
         painted = yield from phases.once("decode", lambda: from_painter(self.decode(latent)))
-        return self._result(painted, painted, design, request, "none", phases)
+        return self._result(painted, painted, brief, request, "none", phases)
 
     def design(
         self, photo: Photo | None, instruction: str, request: Request, phases: Phases
-    ) -> Generator[Event, None, Design]:
+    ) -> Generator[Event, None, Brief]:
         """Vision, plan (when the designer is to write one) and condition."""
         vision = self._facts.designer.vision
         size = condition_size(vision) if photo is not None else None
@@ -84,6 +115,7 @@ class Chain:
         if blueprint is not None:
             self._check_text("plan", blueprint.text, size)
             yield PlanReady(blueprint)
+        self._enter("designer")
         view = None
         if photo is not None and size is not None:
             writes = blueprint is None and request.think
@@ -94,7 +126,7 @@ class Chain:
                 blueprint = yield from self._plan(instruction, view, request, phases)
         text = instruction if blueprint is None else blueprint.text
         condition = yield from phases.once("condition", partial(self._condition, text, photo, size, view))
-        return Design(blueprint, condition)
+        return Brief(blueprint, condition)
 
     def frame(self, photo: Photo, request: Request) -> Frame:
         """How the photo becomes the painter's picture."""
@@ -106,29 +138,63 @@ class Chain:
         side = resolution.side // resolution.latent_factor
         return 1, self._facts.painter.latent_channels, side, side
 
-    def encode(self, photo: Photo, frame: Frame) -> Latent:
-        """The photo's latent, float32 [1, C, h, w]."""
-        outputs = self._backend.engine("encode").run({"pixels": to_painter(photo, frame)})
-        return np.asarray(outputs["latent"], np.float32)
+    def encode(self, photo: Photo, frame: Frame) -> Tensor:
+        """The photo's latent, float32 [1, C, h, w], on the device."""
+        self._enter("painter")
+        feeds = {"pixels": to_painter(photo, frame)}
+        latent = self._backend.engine("encode").run(feeds, keep=("latent",))["latent"]
+        self._backend.finish()
+        return latent
 
     def paint(
-        self, design: Design, source: Latent | None, noise: Latent, request: Request, phases: Phases
-    ) -> Generator[Event, None, Latent]:
-        """Condition, source latent and start noise to painted latent."""
+        self, brief: Brief, source: Tensor | None, noise: Latent, request: Request, phases: Phases
+    ) -> Generator[Event, None, Tensor]:
+        """Condition, source latent and start noise to painted latent, on the device."""
+        self._enter("painter")
         schedule = flow_schedule(request.steps, self._facts.schedule.shift)
-        work = self._painter.paint(design.condition, source, noise, schedule, request.guidance_scale)
+        work = self._painter.paint(brief.condition, source, noise, schedule, request.guidance_scale)
         return (yield from phases.stream("paint", request.steps, work))
 
-    def decode(self, latent: Latent) -> NDArray[np.float32]:
+    def decode(self, latent: Tensor) -> NDArray[np.float32]:
         """Pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1]."""
-        return np.asarray(self._backend.engine("decode").run({"latent": latent})["pixels"], np.float32)
+        return np.asarray(self._backend.to_host(self.decode_on_device(latent)), np.float32)
+
+    def decode_on_device(self, latent: Tensor) -> Tensor:
+        """The same pixels as a device tensor."""
+        self._enter("painter")
+        pixels = self._backend.engine("decode").run({"latent": latent}, keep=("pixels",))["pixels"]
+        self._backend.finish()
+        return pixels
+
+    def decode_for_caller(self, latent: Tensor) -> CudaArray:
+        """The same pixels as an array on the GPU that belongs to the caller."""
+        return self._backend.hand_over(self.decode_on_device(latent))
+
+    def to_host(self, tensor: Tensor) -> NDArray[np.float32]:
+        """Values of a latent or a condition, float32, in memory of their own."""
+        return np.array(self._backend.to_host(tensor), np.float32)
+
+    def _enter(self, role: Role) -> None:
+        """Where memory holds one role at a time, give back what the other one has loaded or kept."""
+        if self._backend.residency == "all":
+            return
+        if role == "painter":
+            self._designer.forget()
+        for other, graphs in ROLES.items():
+            if other != role:
+                for graph in graphs:
+                    self._backend.release(graph)
+
+    def _build(self, graphs: Sequence[str]) -> Generator[Event, None, None]:
+        for done, _ in enumerate(self._backend.build(graphs), 1):
+            yield Progress("build", done)
 
     def _plan(
         self, instruction: str, view: View, request: Request, phases: Phases
     ) -> Generator[Event, None, Blueprint | None]:
         """The designer's own plan; None when it wrote nothing."""
         turn = self._designer.prompts.plan_turn(instruction, _tokens(view))
-        room = self._facts.designer.language.max_positions - len(turn.ids)
+        room = self._designer.room - len(turn.ids)
         if room < 1:
             raise InputError(
                 f"the instruction and the photo take {len(turn.ids)} tokens and leave no room for a plan (limit "
@@ -154,14 +220,14 @@ class Chain:
     def _view(self, photo: Photo, size: Size) -> View:
         return self._designer.view(prepare(photo.pixels, self._facts.designer.vision, size, photo.alpha))
 
-    def _condition(
-        self, text: str, photo: Photo | None, size: Size | None, planned: View | None
-    ) -> NDArray[np.float32]:
+    def _condition(self, text: str, photo: Photo | None, size: Size | None, planned: View | None) -> Tensor:
         """The condition; the view that the plan was written on serves again when it has the condition's size."""
         view = planned
         if photo is not None and planned is not None and size is not None and planned.size != size:
             view = self._view(photo, size)
-        return self._designer.condition(self._designer.prompts.condition_turn(text, _tokens(view)), view)
+        condition = self._designer.condition(self._designer.prompts.condition_turn(text, _tokens(view)), view)
+        self._backend.finish()
+        return condition
 
     def _check_text(self, name: str, text: str, size: Size | None) -> None:
         """Refuse an empty text, and one so long that the painter would lose sight of the picture's first rows.
@@ -181,7 +247,7 @@ class Chain:
             raise InputError(f"the {name} has {count} tokens, this bundle takes at most {room}; shorten it")
 
     def _composite(
-        self, photo: Photo, source: Latent, pixels: NDArray[np.float32], request: Request
+        self, photo: Photo, source: Tensor, pixels: NDArray[np.float32], request: Request
     ) -> tuple[Pixels, str]:
         """Carry the painted change to the full-size photo; alpha stays as it was."""
         before, after = to_levels(self.decode(source)), to_levels(pixels)
@@ -191,12 +257,12 @@ class Chain:
         return (image.copy() if image is photo.pixels else image), mode
 
     def _result(
-        self, image: Pixels, painted: Pixels, design: Design, request: Request, mode: str, phases: Phases
+        self, image: Pixels, painted: Pixels, brief: Brief, request: Request, mode: str, phases: Phases
     ) -> EditResult:
         return EditResult(
             image=image,
             painted=painted,
-            blueprint=design.blueprint,
+            blueprint=brief.blueprint,
             seed=request.seed,
             steps=request.steps,
             guidance_scale=request.guidance_scale,

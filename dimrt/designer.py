@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Array, Backend
+from dimrt.backends.base import Array, Backend, Part, Tensor
 from dimrt.bundle import Bundle
 from dimrt.language import Kept, Language
 from dimrt.prompt import Ids, Prompts, TextStream, Turn
@@ -28,13 +28,13 @@ class View:
 
     Attributes:
         key: identifies the prepared pixels.
-        embeddings: [M, hidden_size] image embeddings, raster order.
+        embeddings: [M, hidden_size] image embeddings, raster order, on the device.
         grid: merged tokens (rows, columns).
         size: (width, height) in pixels that the picture was resized to.
     """
 
     key: bytes
-    embeddings: Array
+    embeddings: Tensor
     grid: tuple[int, int]
     size: tuple[int, int]
 
@@ -60,7 +60,7 @@ class _Prefix:
     key: bytes
     ids: Ids
     kept: Kept
-    hidden: Array
+    hidden: Tensor
 
 
 class Designer:
@@ -76,6 +76,17 @@ class Designer:
         self._view: View | None = None
         self._prefix: _Prefix | None = None
 
+    @property
+    def room(self) -> int:
+        """Most tokens of one turn, its plan included."""
+        return self._language.room
+
+    def forget(self) -> None:
+        """Give back what is kept on the device for the next turn or edit: the last picture's embeddings, the prefix."""
+        self._view = None
+        self._prefix = None
+        self._language.forget()
+
     def view(self, picture: VisionInput) -> View:
         """Image embeddings of a prepared picture; the last picture's are kept."""
         key = hashlib.blake2b(picture.patches.tobytes() + repr(picture.grid).encode()).digest()
@@ -87,7 +98,8 @@ class Designer:
                     "sin": picture.sin,
                     "window_mask": picture.window_mask,
                     "order": picture.order,
-                }
+                },
+                keep=("image_embeddings",),
             )
             merge, patch = self._facts.vision.merge_size, self._facts.vision.patch_size
             grid = picture.grid[0] // merge, picture.grid[1] // merge
@@ -132,22 +144,25 @@ class Designer:
             yield Piece(len(written), rest_of_text)
         return Written(np.array(written, np.int64), ended)
 
-    def condition(self, turn: Turn, view: View | None) -> NDArray[np.float32]:
+    def condition(self, turn: Turn, view: View | None) -> Tensor:
         """What the painter attends to: projected hidden states of the turn's condition tokens.
 
         More rows than the painter takes: the last ones are kept, as in training.
 
         Returns:
-            float32 [N, condition_channels].
+            [1, N, condition_channels] on the device, in the connector's dtype.
         """
         prefix = self._read_prefix(turn, view)
         positions, _ = self._positions(turn.ids, view)
         rest = slice(turn.shared, turn.condition.stop)
         cache = self._language.cache(turn.condition.stop, prefix.kept)
         hidden, _ = self._language.read(cache, self._embed(turn.ids[rest]), positions[:, rest], turn.shared)
-        rows = np.concatenate([prefix.hidden[turn.condition.start :], hidden])[-self._max_condition :]
-        outputs = self._backend.engine("connector").run({"hidden": rows[None]})
-        return np.asarray(outputs["condition"][0], np.float32)
+        first = max(turn.condition.start, turn.condition.stop - self._max_condition)
+        parts = [(prefix.hidden, slice(first, turn.shared)), (hidden, slice(max(first - turn.shared, 0), None))]
+        shape = (1, turn.condition.stop - first, self._facts.language.hidden_size)
+        (spec,) = self._bundle.manifest.graphs["connector"].inputs
+        rows = self._backend.join(parts, shape, spec.dtype)
+        return self._backend.engine("connector").run({"hidden": rows}, keep=("condition",))["condition"]
 
     def _read_prefix(self, turn: Turn, view: View | None) -> _Prefix:
         """Keys, values and hidden states of the turn's shared tokens, read now or kept from the turn before."""
@@ -156,6 +171,7 @@ class Designer:
         held = self._prefix
         if held is not None and held.key == key and np.array_equal(held.ids, ids):
             return held
+        self._prefix = None  # reading may overwrite its rows, and may be interrupted
         positions, _ = self._positions(ids, view)
         cache = self._language.cache(len(ids))
         hidden, _ = self._language.read(cache, self._embed(ids, view), positions, 0)
@@ -165,13 +181,18 @@ class Designer:
     def _positions(self, ids: Ids, view: View | None) -> tuple[NDArray[np.int64], int]:
         return position_ids(ids, self._facts.tokens, [view.grid] if view is not None else [])
 
-    def _embed(self, ids: Ids, view: View | None = None) -> Array:
+    def _embed(self, ids: Ids, view: View | None = None) -> Tensor:
         """Rows of the embedding table [n, hidden_size], the picture's embeddings in place of its tokens."""
-        table = self._bundle.table("embeddings")
-        embeddings = np.array(table[ids])
-        if view is not None:
-            embeddings[ids == self._facts.tokens.image_pad] = view.embeddings
-        return embeddings
+        table: Array = self._bundle.table("embeddings")
+        marks = np.flatnonzero(ids == self._facts.tokens.image_pad)
+        if view is None or len(marks) == 0:
+            return np.array(table[ids])
+        parts: list[Part] = []
+        for piece in (slice(0, marks[0]), slice(marks[-1] + 1, len(ids))):
+            parts.append((np.array(table[ids[piece]]), slice(None)))
+        parts.insert(1, (view.embeddings, slice(None)))
+        shape = (1, len(ids), self._facts.language.hidden_size)
+        return self._backend.join(parts, shape, self._language.embedding_dtype)
 
 
 def _best(logits: NDArray[np.float32], seen: Ids, penalty: float) -> int:

@@ -1,18 +1,21 @@
 """The editor: the public face of the chain, whole or in named steps."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from dimrt.backends.base import Backend
-from dimrt.backends.onnxruntime import OrtBackend, best_device
+from dimrt.backends.choose import DeviceName, open_backend
 from dimrt.bundle import Bundle, find_bundle
-from dimrt.chain import Chain
+from dimrt.chain import Brief, Chain
+from dimrt.errors import ResourceError
 from dimrt.events import Event
+from dimrt.interop import CudaArray, from_device
 from dimrt.options import EditOptions
 from dimrt.painter import Latent, start_noise
 from dimrt.phases import Cancel, Phases, drain
@@ -20,8 +23,10 @@ from dimrt.photo.read import Photo, read_photo
 from dimrt.request import resolve
 from dimrt.result import Design, EditResult
 
-Picture = str | Path | bytes | Image.Image | NDArray[Any] | Photo
-"""How a photo is given: a file, the bytes of one, a Pillow image, a uint8 array, or a photo already read."""
+Picture = str | Path | bytes | Image.Image | NDArray[Any] | Photo | CudaArray
+"""How a photo is given: a file, the bytes of one, a Pillow image, a uint8 array, a photo already read, or a uint8 array
+on a GPU (anything with `__cuda_array_interface__`). Photos are resized and composited on the host: a device array is
+copied there once."""
 OnEvent = Callable[[Event], None]
 _DEFAULTS = EditOptions()
 
@@ -44,7 +49,8 @@ class Editor:
         cls,
         path: str | Path | None = None,
         *,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: DeviceName = "auto",
+        target: str | Path | None = None,
         threads: int | None = None,
         verify: Literal["layout", "full"] = "full",
     ) -> "Editor":
@@ -52,8 +58,11 @@ class Editor:
 
         Args:
             path: the bundle's folder, or None for `DIMRT_BUNDLE`, the configured one, or the packaged nano.
-            device: "auto" takes CUDA when this ONNX Runtime has it, else the CPU; `provider` says which it was.
-            threads: CPU threads inside an operator.
+            device: "tensorrt" runs engines, built at first use; "cuda" and "cpu" run ONNX Runtime. "auto" takes
+                TensorRT when this bundle's engines for this GPU are built already, else CUDA when this ONNX Runtime
+                has it, else the CPU; `provider` says which it was.
+            target: for TensorRT, name or file of the target that bounds shapes and memory; None picks the GPU's.
+            threads: CPU threads inside an operator of ONNX Runtime.
             verify: "full" checks the sha256 of every file, "layout" only names and sizes.
 
         Raises:
@@ -61,12 +70,16 @@ class Editor:
             ResourceError: the device can't be used.
         """
         bundle = Bundle.open(find_bundle(path)[0], verify=verify)
-        return cls(bundle, OrtBackend(bundle, device=best_device() if device == "auto" else device, threads=threads))
+        return cls(bundle, open_backend(bundle, device, target=target, threads=threads))
 
     @property
     def provider(self) -> str:
         """Backend and provider that really run, e.g. "onnxruntime CPUExecutionProvider"."""
         return self._backend.name
+
+    def close(self) -> None:
+        """Give back the memory of everything loaded; the next edit loads it again."""
+        self._chain.close()
 
     def edit(
         self,
@@ -89,6 +102,7 @@ class Editor:
         Raises:
             InputError: the photo, the instruction or an option can't be used.
             BundleError: the bundle paints from text only.
+            ResourceError: the machine gave out, mostly of memory; everything loaded has been given back.
             Cancelled: `cancel` was set; the editor stays usable.
         """
         return drain(self.events(image, instruction, options), on_event, cancel)
@@ -116,10 +130,12 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         phases = Phases()
-        if image is None:
-            return (yield from self._chain.generate(instruction, request, phases))
-        photo = yield from phases.once("read", lambda: _photo(image))
-        return (yield from self._chain.edit(photo, instruction, request, phases))
+        with self._giving_back():
+            yield from self._chain.prepare(phases)
+            if image is None:
+                return (yield from self._chain.generate(instruction, request, phases))
+            photo = yield from phases.once("read", lambda: _photo(image))
+            return (yield from self._chain.edit(photo, instruction, request, phases))
 
     def design(
         self,
@@ -134,13 +150,20 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         photo = None if image is None else _photo(image)
-        return drain(self._chain.design(photo, instruction, request, Phases()), on_event, cancel)
+        with self._giving_back():
+            drain(self._chain.prepare(Phases()), on_event, cancel)
+            brief = drain(self._chain.design(photo, instruction, request, Phases()), on_event, cancel)
+            condition = self._chain.to_host(brief.condition)
+        return Design(brief.blueprint, condition.reshape(condition.shape[-2:]))
 
     def encode(self, image: Picture, options: EditOptions = _DEFAULTS) -> Latent:
         """Step 2, for edits: the photo's latent, float32 [1, C, h, w]."""
         self._chain.check_task(True)
         photo = _photo(image)
-        return self._chain.encode(photo, self._chain.frame(photo, resolve(options, self.bundle.manifest)))
+        frame = self._chain.frame(photo, resolve(options, self.bundle.manifest))
+        with self._giving_back():
+            drain(self._chain.prepare(Phases()), None, None)
+            return self._chain.to_host(self._chain.encode(photo, frame))
 
     def paint(
         self,
@@ -164,12 +187,46 @@ class Editor:
         self._chain.check_task(source is not None)
         if noise is None:
             noise = start_noise(request.seed, self._chain.latent_shape() if source is None else source.shape)
-        return drain(self._chain.paint(design, source, noise, request, Phases()), on_event, cancel)
+        brief = Brief(design.blueprint, design.condition)
+        with self._giving_back():
+            drain(self._chain.prepare(Phases()), on_event, cancel)
+            return self._chain.to_host(
+                drain(self._chain.paint(brief, source, noise, request, Phases()), on_event, cancel)
+            )
 
-    def decode(self, latent: Latent) -> NDArray[np.float32]:
-        """Step 4: pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1], not clamped."""
-        return self._chain.decode(latent)
+    @overload
+    def decode(self, latent: Latent, *, on_device: Literal[False] = False) -> NDArray[np.float32]: ...
+
+    @overload
+    def decode(self, latent: Latent, *, on_device: Literal[True]) -> CudaArray: ...
+
+    def decode(self, latent: Latent, *, on_device: bool = False) -> NDArray[np.float32] | CudaArray:
+        """Step 4: pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1], not clamped.
+
+        Args:
+            latent: from `paint` or `encode`.
+            on_device: leave the pixels on the GPU, as an array with `__cuda_array_interface__` that is the caller's.
+
+        Raises:
+            InputError: `on_device`, and the editor runs on no GPU.
+        """
+        with self._giving_back():
+            drain(self._chain.prepare(Phases()), None, None)
+            if on_device:
+                return self._chain.decode_for_caller(latent)
+            return self._chain.decode(latent)
+
+    @contextmanager
+    def _giving_back(self) -> Iterator[None]:
+        """When the machine gives out, all memory is free again before the error is seen: a smaller edit can follow."""
+        try:
+            yield
+        except ResourceError:
+            self._chain.close()
+            raise
 
 
 def _photo(image: Picture) -> Photo:
-    return image if isinstance(image, Photo) else read_photo(image)
+    if isinstance(image, Photo):
+        return image
+    return read_photo(from_device(image) if isinstance(image, CudaArray) else image)

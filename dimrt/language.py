@@ -1,16 +1,19 @@
 """The designer's text decoder: the `language` graph with its key/value cache.
 
 Results depend on the tokens alone, to the bit, and not on what was computed before: the shared prefix is always read
-in a run of its own, and the length of a cache follows from the turn it serves.
+in a run of its own, and the length of a cache follows from the turn it serves, or from the engine where that fixes it.
+An engine of fixed length has one cache, which stays where it is: the prefix's rows remain in it from turn to turn.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Array, Backend, Tensor
+from dimrt.backends.base import Array, Backend, Engine, Tensor
 from dimrt.bundle import Bundle
+from dimrt.errors import InputError
 from dimrt.rope import rotary
 from dimrt.vision import MASKED
 
@@ -22,11 +25,12 @@ PREFILL_ROWS = 2048
 
 @dataclass(frozen=True)
 class Kept:
-    """Keys and values of some first tokens, on the host, to start caches from.
+    """Keys and values of some first tokens, to start caches from.
 
     Attributes:
         rows: number of tokens.
-        tensors: name of a cache input to [1, kv_heads, rows, head_dim].
+        tensors: name of a cache input to [1, kv_heads, rows, head_dim] on the host; empty when they lie in the one
+            cache of an engine of fixed length.
     """
 
     rows: int
@@ -35,10 +39,14 @@ class Kept:
 
 @dataclass
 class Cache:
-    """Keys and values on the device, `capacity` rows each, written in place by the graph."""
+    """Keys and values on the device, `capacity` rows each, written in place by the graph.
+
+    `turn` tells which of several users of the one cache of fixed length this is; None for a cache of its own.
+    """
 
     capacity: int
     tensors: dict[str, Tensor]
+    turn: int | None = None
 
 
 class Language:
@@ -50,11 +58,29 @@ class Language:
         self._names = [f"{kind}_{layer}" for layer in range(self._facts.layers) for kind in ("key", "value")]
         specs = {spec.name: spec for spec in bundle.manifest.graphs["language"].inputs}
         self._dtype = specs[self._names[0]].dtype
+        self._width = self._facts.hidden_size
+        self.embedding_dtype = specs["embeddings"].dtype
+        self.hidden_dtype = next(s.dtype for s in bundle.manifest.graphs["language"].outputs if s.name == "hidden")
+        self._fixed: dict[str, Tensor] = {}
+        self._turn = 0
+
+    @property
+    def room(self) -> int:
+        """Most tokens that one turn can have, its plan included."""
+        length = self._engine.pinned("length")
+        return self._facts.max_positions if length is None else min(length, self._facts.max_positions)
 
     def cache(self, rows: int, start: Kept | None = None) -> Cache:
-        """A cache for at least `rows` tokens, its first rows filled from `start`."""
+        """A cache for at least `rows` tokens, its first rows filled from `start`.
+
+        Raises:
+            InputError: the engine was built for fewer rows.
+        """
+        fixed = self._engine.pinned("length")
+        if fixed is not None:
+            return self._fixed_cache(rows, fixed)
         capacity = -(-rows // CACHE_STEP) * CACHE_STEP
-        shape = (1, self._facts.kv_heads, capacity, self._facts.head_dim)
+        shape = self._shape(capacity)
         tensors = {}
         for name in self._names:
             values = np.zeros(shape, self._dtype)
@@ -64,7 +90,9 @@ class Language:
         return Cache(capacity, tensors)
 
     def keep(self, cache: Cache, rows: int) -> Kept:
-        """Copy the first `rows` rows of a cache to the host."""
+        """The first `rows` rows of a cache, copied to the host or left in the one cache."""
+        if cache.turn is not None:
+            return Kept(rows, {})
         host = {name: self._backend.to_host(tensor)[:, :, :rows].copy() for name, tensor in cache.tensors.items()}
         return Kept(rows, host)
 
@@ -73,36 +101,77 @@ class Language:
         return cache if rows <= cache.capacity else self.cache(rows, self.keep(cache, filled))
 
     def read(
-        self, cache: Cache, embeddings: Array, positions: NDArray[np.int64], start: int
-    ) -> tuple[Array, NDArray[np.float32]]:
+        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int
+    ) -> tuple[Tensor, NDArray[np.float32]]:
         """Read tokens into the cache rows `start`….
 
         Args:
             cache: long enough for `start` + S rows.
-            embeddings: [S, hidden_size].
+            embeddings: S rows of hidden_size.
             positions: int64 [3, S].
             start: number of rows already filled.
 
         Returns:
-            Hidden states after the final norm [S, hidden_size], and float32 logits [vocab_size] of the last token.
+            Hidden states after the final norm [1, S, hidden_size] as a device tensor, and float32 logits [vocab_size]
+            of the last token on the host.
         """
-        count = len(embeddings)
+        count = positions.shape[1]
+        most = min(PREFILL_ROWS, self._engine.limit("tokens") or PREFILL_ROWS)
         hidden, logits = [], np.empty(0, np.float32)
-        for first in range(0, count, PREFILL_ROWS):
-            piece = slice(first, min(first + PREFILL_ROWS, count))
-            states, logits = self._run(cache, embeddings[piece], positions[:, piece], start + first)
-            hidden.append(states)
-        return np.concatenate(hidden), logits
+        for first in range(0, count, most):
+            piece = slice(first, min(first + most, count))
+            states, logits = self._run(cache, self._rows(embeddings, piece), positions[:, piece], start + first)
+            hidden.append((states, slice(None)))
+        if len(hidden) == 1:
+            return hidden[0][0], logits
+        return self._backend.join(hidden, (1, count, self._width), self.hidden_dtype), logits
+
+    def forget(self) -> None:
+        """Give the one cache of fixed length back."""
+        self._fixed = {}
+        self._turn += 1
+
+    @property
+    def _engine(self) -> Engine:
+        return self._backend.engine("language")
+
+    def _shape(self, rows: int) -> tuple[int, int, int, int]:
+        return 1, self._facts.kv_heads, rows, self._facts.head_dim
+
+    def _fixed_cache(self, rows: int, length: int) -> Cache:
+        """The one cache, for its next user."""
+        if rows > length:
+            raise InputError(
+                f"photo, instruction and plan take {rows} tokens and the engine of `language` was built for {length}; "
+                "shorten the text, or build the engines with a longer `length` in the target's [pinned]"
+            )
+        if not self._fixed:
+            # Rows not yet read are masked out, but must hold numbers.
+            shape = self._shape(length)
+            self._fixed = {name: self._backend.zeros(shape, self._dtype) for name in self._names}
+        self._turn += 1
+        return Cache(length, self._fixed, self._turn)
+
+    def _rows(self, embeddings: Tensor, piece: slice) -> Tensor:
+        """Some rows as [1, S, hidden_size]."""
+        if isinstance(embeddings, np.ndarray):
+            return embeddings.reshape(1, -1, self._width)[:, piece]
+        shape = (1, piece.stop - piece.start, self._width)
+        return self._backend.join([(embeddings, piece)], shape, self.embedding_dtype)
 
     def _run(
-        self, cache: Cache, embeddings: Array, positions: NDArray[np.int64], start: int
-    ) -> tuple[Array, NDArray[np.float32]]:
-        count = len(embeddings)
+        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int
+    ) -> tuple[Tensor, NDArray[np.float32]]:
+        if cache.turn not in (None, self._turn):
+            raise InputError(
+                "another edit began on this editor before the last one was over; finish or close one before the next"
+            )
+        count = positions.shape[1]
         cos, sin = rotary(positions, self._facts)
         visible = np.arange(cache.capacity) <= start + np.arange(count)[:, None]
-        outputs = self._backend.engine("language").run(
+        outputs: dict[str, Any] = self._engine.run(
             {
-                "embeddings": embeddings[None],
+                "embeddings": embeddings,
                 "cos": cos,
                 "sin": sin,
                 "mask": np.where(visible, np.float32(0), np.float32(MASKED))[None, None],
@@ -111,5 +180,6 @@ class Language:
                 **cache.tensors,
             },
             into={f"{name}_out": tensor for name, tensor in cache.tensors.items()},
+            keep=("hidden",),
         )
-        return outputs["hidden"][0], outputs["logits"][0, 0]
+        return outputs["hidden"], outputs["logits"][0, 0]

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Backend
+from dimrt.backends.base import Backend, Tensor
 from dimrt.bundle import Bundle
 from dimrt.events import Event, Progress
 from dimrt.schedule import Step
@@ -22,31 +22,34 @@ class Painter:
 
     def paint(
         self,
-        condition: NDArray[np.float32],
-        source: Latent | None,
+        condition: Tensor,
+        source: Tensor | None,
         noise: Latent,
         schedule: Sequence[Step],
         guidance_scale: float,
-    ) -> Generator[Event, None, Latent]:
+    ) -> Generator[Event, None, Tensor]:
         """Paint step by step; the latent stays on the device in between.
 
         The null condition takes part with as many rows as the condition has. At guidance scale 1 only the condition
         is evaluated.
 
         Args:
-            condition: float32 [N, condition_channels].
+            condition: N rows of condition_channels, on the host or the device.
             source: latent of the photo [1, C, h, w] (edit), or None (generate).
             noise: start latent [1, C, h, w].
             schedule: from `dimrt.schedule.flow_schedule`.
             guidance_scale: classifier-free guidance scale.
+
+        Returns:
+            The painted latent [1, C, h, w] on the device.
         """
         context = self._context(condition, guided=guidance_scale != 1.0)
         step = self._backend.engine("step")
         constant = {"context": context, "guidance": np.array([guidance_scale], np.float32)}
         if source is not None:
-            constant["source"] = self._backend.to_device(source)
+            constant["source"] = self._backend.to_device(source) if isinstance(source, np.ndarray) else source
         latent = self._backend.to_device(noise)
-        previous = self._backend.to_device(np.zeros_like(noise))
+        previous = self._backend.zeros(noise.shape, noise.dtype)
         for done, call in enumerate(schedule, 1):
             outputs = step.run(
                 {
@@ -59,15 +62,18 @@ class Painter:
                 keep=("next_latent", "data"),
             )
             latent, previous = outputs["next_latent"], outputs["data"]
+            self._backend.finish()
             yield Progress("paint", done)
-        return np.array(self._backend.to_host(latent), np.float32)
+        return latent
 
-    def _context(self, condition: NDArray[np.float32], guided: bool) -> object:
+    def _context(self, condition: Tensor, guided: bool) -> Tensor:
         """Cross-attention keys and values of every layer, on the device."""
-        rows = condition[None]
+        count, channels = self._backend.shape(condition)[-2:]
+        parts = [(condition, slice(None))]
         if guided:
-            null = self._bundle.table("null_condition")[: len(condition)]
-            rows = np.stack([np.asarray(null, np.float32), condition])
+            parts.insert(0, (np.asarray(self._bundle.table("null_condition")[:count]), slice(None)))
+        (spec,) = self._bundle.manifest.graphs["context"].inputs
+        rows = self._backend.join(parts, (len(parts), count, channels), spec.dtype)
         return self._backend.engine("context").run({"condition": rows}, keep=("context",))["context"]
 
 

@@ -4,14 +4,25 @@ A `Tensor` is a numpy array on the host or a backend's own handle on its device;
 back as numpy arrays unless the caller keeps them on the device or hands in a tensor to be written.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from dimrt.interop import CudaArray
 
 Array = NDArray[Any]
 Tensor = Any
 """A numpy array, or a device handle made by the same backend."""
+Part = tuple[Tensor, slice]
+"""Some rows of a tensor. A row is its last axis; all axes before count as one."""
+Residency = Literal["all", "phased"]
+Role = Literal["designer", "painter"]
+ROLES: dict[Role, tuple[str, ...]] = {
+    "designer": ("vision", "language", "connector"),
+    "painter": ("encode", "context", "step", "decode"),
+}
+"""Which graphs serve whom."""
 
 
 class Engine(Protocol):
@@ -35,12 +46,28 @@ class Engine(Protocol):
             Every output not named in `into`.
         """
 
+    def limit(self, axis: str) -> int | None:
+        """The longest a named dimension may be in one run; None when nothing bounds it."""
+
+    def pinned(self, axis: str) -> int | None:
+        """The one length that a named dimension of the contract has in this engine; None when it varies."""
+
 
 class Backend(Protocol):
     """Loads the graphs of one bundle on one device."""
 
-    name: str
-    """What really runs, e.g. "onnxruntime CPUExecutionProvider"."""
+    residency: Residency
+    """Whether both roles' engines stay loaded, or one role's at a time because memory is short."""
+
+    @property
+    def name(self) -> str:
+        """What really runs, e.g. "onnxruntime CPUExecutionProvider"."""
+
+    def missing(self) -> tuple[str, ...]:
+        """Graphs that must be built for this device before they can be loaded."""
+
+    def build(self, graphs: Sequence[str]) -> Iterator[str]:
+        """Build them one by one, naming each as it is finished."""
 
     def engine(self, graph: str) -> Engine:
         """Load a graph (once; later calls return the same engine)."""
@@ -49,7 +76,29 @@ class Backend(Protocol):
         """A device tensor with the array's values; it may share the array's memory."""
 
     def to_host(self, tensor: Tensor) -> Array:
-        """A numpy view or copy of a tensor."""
+        """A numpy view or copy of a tensor, once everything that writes it is done."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Tensor:
+        """A device tensor of zeros."""
+
+    def shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Shape of a host or device tensor."""
+
+    def join(self, parts: Sequence[Part], shape: tuple[int, ...], dtype: DTypeLike) -> Tensor:
+        """Rows of several tensors, one under the other, as one tensor of `shape`; it may share a part's memory."""
+
+    def hand_over(self, tensor: Tensor) -> CudaArray:
+        """A device tensor as an array on the GPU for the caller, who owns it from now on.
+
+        Raises:
+            InputError: the backend runs on no GPU.
+        """
+
+    def finish(self) -> None:
+        """Wait until everything asked of the device so far is done."""
 
     def release(self, graph: str) -> None:
         """Drop an engine and its memory; the next `engine` call loads it again."""
+
+    def close(self) -> None:
+        """Drop everything. What is used again is loaded again; tensors made before are no longer valid."""

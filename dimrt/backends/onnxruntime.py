@@ -1,16 +1,18 @@
 """The default backend: ONNX Runtime on the CPU or on CUDA. What is asked for runs, or an error says why it can't."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import DTypeLike
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from dimrt.backends.base import Array, Tensor
+from dimrt.backends.base import Array, Part, Residency, Tensor
 from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
+from dimrt.interop import CudaArray, DeviceArray
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
@@ -66,6 +68,14 @@ class OrtEngine:
         results = zip(self._outputs, binding.get_outputs(), strict=True)
         return {name: value if name in keep else value.numpy() for name, value in results if name not in written}
 
+    def limit(self, axis: str) -> int | None:
+        """Nothing bounds a run but memory."""
+        return None
+
+    def pinned(self, axis: str) -> int | None:
+        """Every named dimension varies."""
+        return None
+
 
 class OrtBackend:
     """Sessions of one bundle, loaded on first use and once; see `dimrt.backends.base.Backend`.
@@ -94,6 +104,7 @@ class OrtBackend:
         self._threads = threads
         self._engines: dict[str, OrtEngine] = {}
         self.name = f"onnxruntime {self._provider}"
+        self.residency: Residency = "all"
         available = ort.get_available_providers()
         if self._provider not in available:
             raise ResourceError(
@@ -102,6 +113,14 @@ class OrtBackend:
             )
         if device == "cuda":
             ort.preload_dlls()
+
+    def missing(self) -> tuple[str, ...]:
+        """ONNX Runtime takes the graphs as they are."""
+        return ()
+
+    def build(self, graphs: Sequence[str]) -> Iterator[str]:
+        """Nothing is ever missing."""
+        return iter(())
 
     def engine(self, graph: str) -> OrtEngine:
         """Load a graph, or return the loaded one.
@@ -122,9 +141,37 @@ class OrtBackend:
         """A tensor on the device with the array's values (on the CPU the array's own memory)."""
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0)
 
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Tensor:
+        """A tensor of zeros on the device."""
+        return self.to_device(np.zeros(shape, dtype))
+
+    def shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Shape of a tensor, wherever it is."""
+        return tuple(tensor.shape() if isinstance(tensor, ort.OrtValue) else tensor.shape)
+
+    def join(self, parts: Sequence[Part], shape: tuple[int, ...], dtype: DTypeLike) -> Tensor:
+        """Rows of several tensors as one array on the host, from where the next run takes it."""
+        rows = [self.to_host(tensor).reshape(-1, shape[-1])[piece] for tensor, piece in parts]
+        joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        return joined.astype(dtype, copy=False).reshape(shape)
+
+    def hand_over(self, tensor: Tensor) -> CudaArray:
+        """A device tensor for the caller; only with CUDA."""
+        if self._device != "cuda":
+            raise InputError("the editor runs on the CPU and has no pixels on a GPU; take them from the host")
+        spec = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[tensor.data_type()]
+        return DeviceArray(tensor.data_ptr(), tuple(tensor.shape()), spec, owner=tensor)
+
+    def finish(self) -> None:
+        """Runs are over when they return."""
+
     def release(self, graph: str) -> None:
         """Drop a loaded graph."""
         self._engines.pop(graph, None)
+
+    def close(self) -> None:
+        """Drop every loaded graph."""
+        self._engines.clear()
 
     def _load(self, graph: str) -> ort.InferenceSession:
         path = self._bundle.graph_path(graph)

@@ -21,6 +21,12 @@ class RecordingEngine:
         self._backend.runs.append((self._graph, noted))
         return self._engine.run(feeds, into=into, keep=keep)
 
+    def limit(self, axis: str) -> int | None:
+        return self._engine.limit(axis)
+
+    def pinned(self, axis: str) -> int | None:
+        return self._engine.pinned(axis)
+
 
 class RecordingBackend:
     """Wraps a backend; `runs` lists (graph, inputs) in order."""

@@ -36,17 +36,20 @@ def unshared(
     tokens = bundle.manifest.designer.tokens
     embeddings = np.array(bundle.table("embeddings")[ids])
     if view is not None:
-        embeddings[ids == tokens.image_pad] = view.embeddings
+        embeddings[ids == tokens.image_pad] = backend.to_host(view.embeddings)
     positions, _ = position_ids(ids, tokens, [] if view is None else [view.grid])
     language = Language(bundle, backend)
-    return language.read(language.cache(len(ids)), embeddings, positions, 0)
+    hidden, logits = language.read(language.cache(len(ids)), embeddings, positions, 0)
+    return backend.to_host(hidden)[0], logits
 
 
 @pytest.mark.parametrize("case", ["image_a", "image_b"])
-def test_image_embeddings(designer: Designer, cases: Cases, designer_arrays: Arrays, case: str) -> None:
+def test_image_embeddings(
+    designer: Designer, recording: RecordingBackend, cases: Cases, designer_arrays: Arrays, case: str
+) -> None:
     view = cases.view(designer, case)
     assert view is not None
-    assert np.abs(view.embeddings - designer_arrays[f"{case}.image_embeds"]).max() < HIDDEN_LIMIT
+    assert np.abs(recording.to_host(view.embeddings) - designer_arrays[f"{case}.image_embeds"]).max() < HIDDEN_LIMIT
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,7 +107,7 @@ def test_shared_prefix_equals_no_sharing(
     turn, view = cases.whole_turn(case), cases.view(designer, case)
     finish(designer.write(turn, view, 4, 1.0))
     recording.runs.clear()
-    shared = designer.condition(cases.turn(turn.ids), view)
+    shared = recording.to_host(designer.condition(cases.turn(turn.ids), view))[0]
     assert [len(feeds["embeddings"][0]) for feeds in recording.feeds("language")] == [turn.condition.stop - turn.shared]
     hidden, _ = unshared(edit_bundle, designer, recording, cases, case, designer_arrays)
     rows = hidden[turn.condition][-edit_bundle.manifest.painter.max_condition :]
@@ -125,9 +128,8 @@ def test_the_same_turns_give_the_same_bytes_whatever_came_before(
         view = designer.view(picture)
         tokens = view.grid[0] * view.grid[1]
         _, written = finish(designer.write(designer.prompts.plan_turn("make it red", tokens), view, 12, 1.0))
-        return written.tokens.tobytes(), designer.condition(
-            designer.prompts.condition_turn("ab", tokens), view
-        ).tobytes()
+        condition = designer.condition(designer.prompts.condition_turn("ab", tokens), view)
+        return written.tokens.tobytes(), recording.to_host(condition).tobytes()
 
     used = Designer(edit_bundle, recording)
     view = used.view(other)
@@ -167,7 +169,7 @@ def test_too_long_a_condition_keeps_its_last_rows(
     view = designer.view(prepare(chain_arrays["source2_uint8"], vision, condition_size(vision)))
     turn = cases.turn(chain_arrays["edit_long.input_ids"][0])
     assert turn.condition.stop - turn.condition.start == 47
-    condition = designer.condition(turn, view)
+    condition = recording.to_host(designer.condition(turn, view))[0]
     assert condition.shape[0] == edit_bundle.manifest.painter.max_condition == 40
     assert np.abs(condition - chain_arrays["edit_long.caption_embs"][0, 0]).max() < 2e-4
 

@@ -59,7 +59,8 @@ def test_the_originals_edit(
     designer = Designer(edit_bundle, edit_backend)
     vision = edit_bundle.manifest.designer.vision
     turn = cases.turn(chain_arrays[f"{case}.input_ids"][0])
-    condition = designer.condition(turn, designer.view(prepare(pixels, vision, condition_size(vision))))
+    view = designer.view(prepare(pixels, vision, condition_size(vision)))
+    condition = edit_backend.to_host(designer.condition(turn, view))[0]
     rows = int(chain_arrays[f"{case}.emb_masks"].sum())
     assert np.abs(condition - chain_arrays[f"{case}.caption_embs"][0, 0][:rows]).max() < CONDITION_LIMIT
 
@@ -75,9 +76,8 @@ def test_the_originals_edit(
 def test_the_originals_generate(
     generate_bundle: Bundle, generate_backend: OrtBackend, cases: Cases, chain_arrays: Arrays, start_noise_233: Any
 ) -> None:
-    condition = Designer(generate_bundle, generate_backend).condition(
-        cases.turn(chain_arrays["t2i.input_ids"][0]), None
-    )
+    turn = cases.turn(chain_arrays["t2i.input_ids"][0])
+    condition = generate_backend.to_host(Designer(generate_bundle, generate_backend).condition(turn, None))[0]
     rows = int(chain_arrays["t2i.emb_masks"].sum())
     assert np.abs(condition - chain_arrays["t2i.caption_embs"][0, 0][:rows]).max() < CONDITION_LIMIT
     editor = Editor(generate_bundle, generate_backend)
