@@ -206,9 +206,7 @@ def _times(model: ir.Model, store: Store, before: ir.Node, value: ir.Value, fact
     return output
 
 
-def _round_trip(
-    store: Store, before: ir.Node, name: str, stored: Stored, reach: float, dtype: ir.DataType
-) -> ir.Value:
+def _round_trip(store: Store, before: ir.Node, name: str, stored: Stored, reach: float, dtype: ir.DataType) -> ir.Value:
     """The input of a MatMul through QuantizeLinear and DequantizeLinear, with one symmetric scale."""
     value, stem = before.inputs[0], name.removesuffix(".weight")
     assert value is not None and before.graph is not None

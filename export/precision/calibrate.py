@@ -1,0 +1,81 @@
+"""Calibration: an unquantized bundle runs real requests, and the activations on the way are measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dimrt.bundle import Bundle
+from dimrt.editor import Editor, Picture
+from dimrt.export.precision.calibration_data import CalibrationData, Item
+from dimrt.export.precision.observe import Chosen, ObservedBackend
+from dimrt.export.precision.recipe import MEASURED, Recipe
+from dimrt.export.precision.statistics import Statistics
+from dimrt.options import EditOptions
+from dimrt.photo.read import read_photo
+from dimrt.result import Design
+
+STEPS = 4
+"""Painter steps of each request, at most: they sample the schedule from noise to picture."""
+PLAN_TOKENS = 192
+"""Tokens of each plan, at most."""
+DESIGNER = ("vision", "language", "connector")
+
+
+def measured_by(recipe: Recipe) -> Chosen:
+    """Whether a recipe needs to know what enters a weight."""
+
+    def chosen(graph: str, weight: str) -> bool:
+        rule = recipe.rule(graph, weight)
+        return rule is not None and rule.format in MEASURED
+
+    return chosen
+
+
+def calibrate(
+    bundle: Bundle,
+    chosen: Chosen,
+    data: CalibrationData,
+    *,
+    threads: int | None = None,
+    on_item: Callable[[int, int], None] = lambda done, total: None,
+) -> Statistics:
+    """Run requests through the whole chain, as an edit does, and measure what enters the chosen products.
+
+    All designs are made before anything is painted, and each role's graphs are dropped when it is done: the memory
+    taken is that of the larger role.
+
+    Args:
+        bundle: unquantized, with the dtypes of the recipe that the measurements are for.
+        chosen: which inputs; `measured_by(recipe)`.
+        data: the requests.
+        threads: of ONNX Runtime.
+        on_item: told how much of how much is done.
+
+    Raises:
+        InputError, BundleError, ResourceError: as an edit does.
+    """
+    with TemporaryDirectory(dir=bundle.path.parent, prefix=".calibration-") as folder:
+        backend = ObservedBackend(bundle, chosen, Path(folder), threads=threads)
+        editor = Editor(bundle, backend)
+        schedule = bundle.manifest.schedule
+        total = 2 * len(data.items)
+        designs: list[Design] = []
+        for item in data.items:
+            limit = min(PLAN_TOKENS, bundle.manifest.designer.decoding.max_new_tokens)
+            designs.append(editor.design(_picture(item), item.instruction, EditOptions(max_new_tokens=limit)))
+            on_item(len(designs), total)
+        for graph in DESIGNER:
+            backend.release(graph)
+        for number, (item, design) in enumerate(zip(data.items, designs, strict=True)):
+            options = EditOptions(steps=min(STEPS, schedule.steps), seed=number)
+            source = None if item.picture is None else editor.encode(_picture(item), options)
+            editor.paint(design, source, options)
+            on_item(len(designs) + number + 1, total)
+        for graph in bundle.manifest.graphs:
+            backend.release(graph)
+    backend.statistics.source = data.description
+    return backend.statistics
+
+
+def _picture(item: Item) -> Picture | None:
+    return read_photo(item.picture) if isinstance(item.picture, Path) else item.picture
