@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,19 +98,25 @@ class Bundle:
         return self.path / name
 
 
-def write_manifest(folder: str | Path, manifest: Manifest) -> Manifest:
+def write_manifest(folder: str | Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Manifest:
     """Record every file of `folder` (its `files` field is filled in here) and write `manifest.json`.
+
+    Args:
+        known: sizes and sums of files that were summed while they were written; the others are read.
 
     Returns:
         The manifest as written.
 
     Raises:
-        BundleError: the folder holds something that a bundle can't (a link, a name that isn't portable).
+        BundleError: the folder holds something that a bundle can't (a link, a name that isn't portable), or a known
+            file has another size.
     """
-    root = Path(folder)
-    names = sorted(name for name in walk(root) if name != MANIFEST)
-    check_names(root, names)
-    records = {name: FileRecord(size=(root / name).stat().st_size, sha256=checksum(root / name)) for name in names}
+    root, known = Path(folder), known or {}
+    sizes = {name: size for name, size in walk(root).items() if name != MANIFEST}
+    check_names(root, sizes)
+    records = {name: known.get(name) or FileRecord(size=sizes[name], sha256=checksum(root / name)) for name in sizes}
+    records = dict(sorted(records.items()))
+    check_layout(root, records)
     complete = msgspec.structs.replace(manifest, format=FORMAT_VERSION, files=records)
     with atomic_write(root / MANIFEST) as file:
         file.write(msgspec.json.format(msgspec.json.encode(complete), indent=2) + b"\n")

@@ -63,23 +63,46 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         InputError: `path` is taken, or its parent is missing or may not be written.
         ResourceError: the disk, the quota or the file-size limit is exhausted.
     """
-    target = _folder_target(Path(path), replace)
+    target = folder_target(path, replace=replace)
     temporary = _temporary_beside(target)
     try:
-        temporary.mkdir()
-        yield temporary
-        for entry in sorted(temporary.rglob("*")):
-            if entry.is_file():
-                _sync_file(entry)
-        for entry in (*temporary.rglob("*"), temporary):
-            if entry.is_dir():
-                _sync_folder(entry)
-        _swap_folder(temporary, _folder_target(target, replace))
-        _sync_folder(target.parent)
-    except OSError as error:
-        _explain(error, target, _size(temporary))
+        with explained(target, temporary):
+            temporary.mkdir()
+            yield temporary
+            publish_folder(temporary, target, replace=replace)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish_folder(folder: Path, path: str | Path, *, replace: bool = False, aside: Path | None = None) -> None:
+    """Make a finished folder durable and put it at `path`, in one rename.
+
+    Args:
+        folder: on the same file system as `path`.
+        replace: whether a folder with content is replaced.
+        aside: where a folder that is replaced stands for the moment between the two renames; it must not exist.
+
+    Raises:
+        InputError: `path` is taken.
+    """
+    for entry in sorted(folder.rglob("*")):
+        if entry.is_file():
+            _sync_file(entry)
+    for entry in (*folder.rglob("*"), folder):
+        if entry.is_dir():
+            _sync_folder(entry)
+    target = folder_target(path, replace=replace)
+    _swap_folder(folder, target, aside or _temporary_beside(target))
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def explained(target: Path, written: Path) -> Iterator[None]:
+    """Failures of writing `target` become typed errors; `written` is what there is of it so far."""
+    try:
+        yield
+    except OSError as error:
+        _explain(error, target, _size(written))
 
 
 def _file_target(path: Path) -> Path:
@@ -91,8 +114,13 @@ def _file_target(path: Path) -> Path:
     return target
 
 
-def _folder_target(path: Path, replace: bool) -> Path:
-    target = path.resolve()
+def folder_target(path: str | Path, *, replace: bool) -> Path:
+    """The absolute path of a folder to be written.
+
+    Raises:
+        InputError: a file or, unless `replace`, a folder with content is there, or the parent is missing.
+    """
+    target = Path(path).resolve()
     _require_folder(target)
     if target.exists():
         if not target.is_dir():
@@ -123,12 +151,11 @@ def _rename(source: Path, target: Path) -> None:
             time.sleep(RENAME_PAUSE * 2**attempt)
 
 
-def _swap_folder(source: Path, target: Path) -> None:
+def _swap_folder(source: Path, target: Path, aside: Path) -> None:
     """Put `source` at `target`; a folder already there is moved aside first and put back when that fails."""
     if not target.exists():
         _rename(source, target)
         return
-    aside = _temporary_beside(target)
     _rename(target, aside)
     try:
         _rename(source, target)

@@ -1,70 +1,89 @@
-"""From a checkpoint to a verified bundle."""
+"""From a checkpoint to a verified bundle, tensor by tensor; what was interrupted goes on where it was."""
 
+import hashlib
 import importlib.metadata
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save
+import msgspec
 
 from dimrt.bundle import TOKENIZER, Bundle, write_manifest
-from dimrt.errors import InputError, ResourceError
+from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, ResourceError
 from dimrt.export import facts, graphs
-from dimrt.export.graphs.cases import Cases
-from dimrt.export.graphs.check import measure
-from dimrt.export.graphs.contract import DTYPES, GraphDefinition
-from dimrt.export.graphs.write import write_graph
 from dimrt.export.model.checkpoint import Checkpoint
-from dimrt.export.model.dim import DIM, build_dim
 from dimrt.export.model.published import HUB_IDS
+from dimrt.export.model.source import Source
 from dimrt.export.precision import Recipe
-from dimrt.files import atomic_folder
-from dimrt.manifest import FORMAT_VERSION, Graph, Manifest, Measured, Provenance
+from dimrt.export.precision.statistics import Statistics
+from dimrt.export.ranges import assumed, measured
+from dimrt.export.resources import check_disk, check_memory, out_of_memory
+from dimrt.export.staging import Staging
+from dimrt.export.verify import Verifier
+from dimrt.export.writer import TABLES, Writer
+from dimrt.manifest import FORMAT_VERSION, Designer, Graph, Manifest, Measured, Provenance
 from dimrt.prompt import Prompts
 
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript")
 """What shapes a graph; their versions go into the provenance."""
-OUT_OF_MEMORY = "can't allocate memory"
-"""What torch's CPU allocator says, in a plain RuntimeError."""
+SOURCES = ("*.py", "graphs/*.py", "model/*.py", "precision/*.py")
+"""Modules of this package that shape a bundle: an interrupted export goes on only with the same."""
+REPORT_SECONDS = 0.25
+"""Between two reports of bytes."""
 
 
 @dataclass(frozen=True)
 class ExportEvent:
     """Progress of an export.
 
-    `phase` is "load", a graph's name, "tables" or "verify"; `done` of `total` phases are complete. `measured` comes
-    with the event that completes a graph.
+    `phase` is "load", "calibrate", a graph's name, "tables" or "verify"; `done` of `total` phases are complete.
+    `measured` comes with the event that completes a graph. `written` of about `size` bytes are in the bundle; `left`
+    is how many seconds the rest takes at the rate so far, when that is known. `note` says what a person should know.
     """
 
     phase: str
     done: int
     total: int
     measured: Measured | None = None
+    written: int = 0
+    size: int = 0
+    left: float | None = None
+    note: str | None = None
 
 
 def export_bundle(
-    checkpoint: str | Path | None,
+    checkpoint: str | Path | Source | None,
     out: str | Path,
     recipe: Recipe,
     *,
     designer: str | Path | None = None,
     autoencoder: str | Path | None = None,
+    calibration: str | Path | None = None,
     offline: bool = False,
     replace: bool = False,
+    restart: bool = False,
     on_event: Callable[[ExportEvent], None] | None = None,
 ) -> Path:
     """Export a DIM checkpoint; the bundle appears at `out` only when it's complete and verified.
 
+    Weights are read and written one at a time. An export that was interrupted (killed, cancelled, disk full) leaves a
+    hidden folder beside `out`; the same call goes on from there.
+
     Args:
-        checkpoint: folder or hub id; "nano" for the one in this repository; None for the published DIM-4.6B-Edit.
+        checkpoint: folder or hub id; "nano" for the one in this repository; None for the published DIM-4.6B-Edit; or
+            a source of tensors such as `RandomCheckpoint`.
         out: the bundle's folder. Its parent must exist.
         recipe: precision, from `dimrt.export.precision`.
         designer, autoencoder: folder or hub id of a part the checkpoint doesn't hold.
+        calibration: folder of pictures and instructions to measure activations with, "none" to assume them; default
+            what the package brings. Random weights are never calibrated.
         offline: never download.
         replace: whether an existing folder is replaced; it stays untouched until the new bundle is complete.
-        on_event: called as the export goes on. An exception it raises ends the export and leaves nothing behind.
+        restart: begin anew, whatever an interrupted export left.
+        on_event: called as the export goes on. An exception it raises ends the export.
 
     Returns:
         The bundle's folder.
@@ -72,97 +91,250 @@ def export_bundle(
     Raises:
         InputError, CheckpointError: the checkpoint or `out` can't be used.
         CheckFailed: a graph differs from torch by more than the recipe's limit.
-        ResourceError: disk or memory is exhausted.
+        ResourceError: disk or memory is too small, or exhausted.
     """
     notify = on_event or (lambda event: None)
+    source, name = _open(checkpoint, designer, autoencoder, offline)
+    key = _key(source, name, recipe, str(calibration))
+    with Staging(out, key, replace=replace, restart=restart) as staging:
+        try:
+            _Export(source, name, recipe, calibration, staging, notify).run()
+            staging.publish()
+        except (InputError, CheckpointError, CheckFailed):
+            staging.discard()
+            raise
+        except (KeyboardInterrupt, Cancelled):
+            _keep(staging)
+            raise
+        except ResourceError as error:
+            raise ResourceError(f"{error}{_keep(staging)}") from error
+        except (MemoryError, RuntimeError) as error:
+            kept = _keep(staging)
+            if not out_of_memory(error):
+                raise
+            message = "not enough memory to export this checkpoint; use a machine with more"
+            raise ResourceError(message + kept) from error
+    return Path(out)
+
+
+def _keep(staging: Staging) -> str:
+    """Leave what is finished for another run, and say so; what nobody would go on with is removed."""
+    if staging.worth_keeping:
+        return f". What is finished stays in {staging.root}: run the same command again to go on"
+    staging.discard()
+    return ""
+
+
+def _open(
+    checkpoint: str | Path | Source | None,
+    designer: str | Path | None,
+    autoencoder: str | Path | None,
+    offline: bool,
+) -> tuple[Source, str]:
+    """The source of tensors, and what the provenance calls it."""
+    if checkpoint is not None and not isinstance(checkpoint, str | Path):
+        return checkpoint, f"random numbers in the shapes of {checkpoint.config.name.removesuffix('-random')}"
     if checkpoint == "nano" and not NANO.is_dir():
         raise InputError(
             "--checkpoint nano: its weights are in the repository, not in the installed package; "
             'clone the repository and `pip install -e ".[export]"` there'
         )
-    source = NANO if checkpoint == "nano" else checkpoint or HUB_IDS["edit"]
-    try:
-        with atomic_folder(out, replace=replace) as folder:
-            opened = Checkpoint.open(source, designer=designer, autoencoder=autoencoder, offline=offline)
-            name = str(checkpoint or source) if not Path(source).is_dir() or checkpoint == "nano" else Path(source).name
-            _export(opened, folder, recipe, name, notify)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and OUT_OF_MEMORY not in str(error):
-            raise
-        raise ResourceError("not enough memory to export this checkpoint; use a machine with more") from error
-    return Path(out)
+    place = NANO if checkpoint == "nano" else checkpoint or HUB_IDS["edit"]
+    opened = Checkpoint.open(place, designer=designer, autoencoder=autoencoder, offline=offline)
+    return opened, str(checkpoint or place) if not Path(place).is_dir() or checkpoint == "nano" else Path(place).name
 
 
-def _export(
-    checkpoint: Checkpoint, folder: Path, recipe: Recipe, name: str, notify: Callable[[ExportEvent], None]
-) -> None:
-    """Write and verify everything in `folder`."""
-    names = graphs.graph_names(checkpoint.config)
-    done, total = 0, len(names) + 3
-
-    def finished(phase: str, measured: Measured | None = None) -> None:
-        nonlocal done
-        done += 1
-        notify(ExportEvent(phase, done, total, measured))
-
-    notify(ExportEvent("load", 0, total))
-    dim = build_dim(checkpoint)
-    designer_folder = checkpoint.parts.designer_folder
-    designer = facts.designer_facts(dim, designer_folder)
-    shutil.copyfile(designer_folder / facts.TOKENIZER, folder / TOKENIZER)
-    cases = Cases(dim, designer, Prompts(folder / TOKENIZER, designer))
-    finished("load")
-    (folder / "onnx").mkdir()
-    records = {}
-    for graph in names:
-        notify(ExportEvent(graph, done, total))
-        definition = graphs.define(graph, dim, recipe)
-        path = folder / "onnx" / f"{graph}.onnx"
-        write_graph(definition, path)
-        measured = measure(definition, path, cases.of(graph), recipe.limits[graph])
-        records[graph] = _record(definition, measured)
-        finished(graph, measured)
-    _write_tables(dim, folder / "tables", recipe)
-    finished("tables")
-    config = dim.config
-    written = Manifest(
-        format=FORMAT_VERSION,
-        name=config.name,
-        recipe=recipe.name,
-        designer=designer,
-        painter=facts.painter_facts(config),
-        resolution=config.resolution,
-        schedule=config.schedule,
-        graphs=records,
-        licence=config.licence,
-        provenance=Provenance(
-            checkpoint=name,
-            tool=f"dimrt {importlib.metadata.version('dimrt')}",
-            versions={package: importlib.metadata.version(package) for package in PACKAGES},
-        ),
-        files={},
-    )
-    write_manifest(folder, written)
-    Bundle.open(folder, verify="full")
-    finished("verify")
+def _key(source: Source, name: str, recipe: Recipe, calibration: str) -> str:
+    """What an export is of and made with: equal keys, equal bytes."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for module in sorted(path for pattern in SOURCES for path in folder.glob(pattern)):
+        digest.update(module.read_bytes())
+    facts = (name, source.fingerprint, msgspec.json.encode(recipe), calibration, _versions())
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()
 
 
-def _record(definition: GraphDefinition, measured: Measured) -> Graph:
-    return Graph(
-        file=f"onnx/{definition.name}.onnx", inputs=definition.inputs, outputs=definition.outputs, error=measured
-    )
+def _versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
-def _write_tables(dim: DIM, folder: Path, recipe: Recipe) -> None:
-    """The rows the host reads: token embeddings, and the null condition.
+class _Progress:
+    """Counts phases and bytes, and tells of them."""
 
-    The embedding is the one tensor a bundle may hold twice: as rows here, and transposed as `language`'s tied head.
-    """
-    folder.mkdir()
-    tables = {
-        "embeddings": (dim.designer.get_input_embeddings().weight, "language"),
-        "null_condition": (dim.painter.null_condition, "context"),
-    }
-    for name, (tensor, graph) in tables.items():
-        rows = tensor.detach().to(DTYPES[recipe.dtypes[graph]]).contiguous()
-        (folder / f"{name}.safetensors").write_bytes(save({name: rows}))
+    def __init__(self, total: int, notify: Callable[[ExportEvent], None]) -> None:
+        self._notify, self._total = notify, total
+        self._done, self._phase = 0, "load"
+        self._written, self._size = 0, 0
+        self._began, self._found, self._reported = 0.0, 0, 0.0
+
+    def start(self, phase: str, note: str | None = None) -> None:
+        """A phase begins."""
+        self._phase = phase
+        self._tell(note=note)
+
+    def finish(self, measured: Measured | None = None) -> None:
+        """The phase is complete."""
+        self._done += 1
+        self._tell(measured)
+
+    def expect(self, size: int, found: int) -> None:
+        """About `size` bytes will be written in all, `found` are there already."""
+        self._size, self._written, self._found = size, found, found
+        self._began = time.monotonic()
+
+    def wrote(self, count: int) -> None:
+        """Bytes were written; told of a few times a second."""
+        self._written += count
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            self._tell()
+
+    def _tell(self, measured: Measured | None = None, note: str | None = None) -> None:
+        left = None
+        seconds, new = time.monotonic() - self._began, self._written - self._found
+        if self._size and new > 0:
+            left = max(0, self._size - self._written) * seconds / new
+        self._notify(ExportEvent(self._phase, self._done, self._total, measured, self._written, self._size, left, note))
+
+
+class _Export:
+    """One export into its staging folder."""
+
+    def __init__(
+        self,
+        source: Source,
+        name: str,
+        recipe: Recipe,
+        calibration: str | Path | None,
+        staging: Staging,
+        notify: Callable[[ExportEvent], None],
+    ) -> None:
+        self.source, self.name, self.recipe, self.calibration = source, name, recipe, calibration
+        self.staging = staging
+        self.names = graphs.graph_names(source.config)
+        self.progress = _Progress(len(self.names) + 3 + recipe.measured, notify)
+
+    def run(self) -> None:
+        """Write and verify everything."""
+        progress, folder = self.progress, self.staging.folder
+        progress.start("load", _found(self.staging))
+        writer = Writer(self.source, self.recipe)
+        self._check_resources(writer)
+        designer_folder = self.source.parts.designer_folder
+        designer = facts.designer_facts(writer.dim, designer_folder)
+        shutil.copyfile(designer_folder / facts.TOKENIZER, folder / TOKENIZER)
+        prompts = Prompts(folder / TOKENIZER, designer)
+        progress.finish()
+        if self.recipe.measured:
+            writer.statistics = self._statistics(writer)
+        verifier = Verifier(writer, designer, prompts)
+        self.staging.on_bytes = progress.wrote
+        records = {graph: self._graph(graph, writer, verifier) for graph in self.names}
+        self._tables(writer)
+        progress.start("verify")
+        statistics = writer.statistics
+        manifest = self._manifest(designer, records, None if statistics is None else statistics.source)
+        write_manifest(folder, manifest, self.staging.sums)
+        Bundle.open(folder, verify="layout")
+        progress.finish()
+
+    def _check_resources(self, writer: Writer) -> None:
+        size = sum(map(writer.graph_bytes, self.names)) + sum(map(writer.table_bytes, TABLES))
+        found = sum(record.size for record in self.staging.sums.values())
+        present = sum(path.stat().st_size for path in self.staging.folder.rglob("*") if path.is_file())
+        check_disk(self.staging.root.parent, size, present)
+        check_memory(max(p.numel() for p in writer.dim.parameters()), 0)
+        self.progress.expect(size, found)
+
+    def _statistics(self, writer: Writer) -> Statistics:
+        """What is known of the activations; measured once, and kept for a run that goes on."""
+        kept = self.staging.root / "statistics.safetensors"
+        self.progress.start("calibrate")
+        if kept.is_file():
+            statistics = Statistics.load(kept)
+        elif self.source.random_seed is not None or self.calibration == "none":
+            statistics = assumed(writer, self.names)
+        else:
+            statistics = self._measure_ranges(writer)
+        statistics.save(kept)
+        self.progress.finish()
+        return statistics
+
+    def _measure_ranges(self, writer: Writer) -> Statistics:
+        """Export the model unquantized beside the bundle, run it, and remove it."""
+        bundle = self.staging.root / "unquantized"
+        folder = None if self.calibration is None else Path(self.calibration)
+        if not bundle.is_dir():
+            export_bundle(
+                self.source,
+                bundle,
+                self.recipe.unquantized(),
+                on_event=lambda event: self.progress.start("calibrate", _unquantized(event)),
+            )
+        statistics = measured(writer, bundle, folder, lambda done, total: self.progress.start("calibrate"))
+        shutil.rmtree(bundle)
+        return statistics
+
+    def _graph(self, graph: str, writer: Writer, verifier: Verifier) -> Graph:
+        """Write one graph and compare it with torch; one that is finished is left as it is."""
+        self.progress.start(graph)
+        finished = self.staging.finished(graph)
+        if finished is None or finished.graph is None:
+            definition = writer.define(graph)
+            files = writer.write_graph(definition, self.staging.folder, self.staging)
+            path = f"onnx/{graph}.onnx"
+            record = Graph(
+                file=path,
+                inputs=definition.inputs,
+                outputs=definition.outputs,
+                error=verifier.measure(definition, self.staging.folder / path),
+            )
+            self.staging.finish(graph, files, record)
+        else:
+            record = finished.graph
+        self.progress.finish(record.error)
+        return record
+
+    def _tables(self, writer: Writer) -> None:
+        self.progress.start("tables")
+        for table in TABLES:
+            if self.staging.finished(table) is None:
+                self.staging.finish(table, writer.write_table(table, self.staging.folder, self.staging))
+        self.progress.finish()
+
+    def _manifest(self, designer: Designer, records: dict[str, Graph], calibration: str | None) -> Manifest:
+        config = self.source.config
+        return Manifest(
+            format=FORMAT_VERSION,
+            name=config.name,
+            recipe=self.recipe.name,
+            designer=designer,
+            painter=facts.painter_facts(config),
+            resolution=config.resolution,
+            schedule=config.schedule,
+            graphs=records,
+            licence=config.licence,
+            provenance=Provenance(
+                checkpoint=self.name,
+                tool=f"dimrt {importlib.metadata.version('dimrt')}",
+                versions=_versions(),
+                calibration=calibration,
+                random_seed=self.source.random_seed,
+            ),
+            files={},
+        )
+
+
+def _unquantized(event: ExportEvent) -> str | None:
+    """What is said of the export that calibration runs, when it completes a graph."""
+    return None if event.measured is None else f"unquantized {event.phase} is ready to be measured"
+
+
+def _found(staging: Staging) -> str | None:
+    if staging.found == "another":
+        return f"{staging.root} held another export that was interrupted; it was discarded"
+    if staging.found == "this" and staging.worth_keeping:
+        return f"going on with what an interrupted export left in {staging.root}"
+    return None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dimrt import rope, schedule, vision
-from dimrt.export.model.assembly import DIM
+from dimrt.export.model.source import Reference
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts, Turn
 
@@ -35,9 +35,12 @@ class Case:
 
 
 class Cases:
-    """Builds the cases of one model. References are computed once, in float32, and shared between graphs."""
+    """Builds the cases of one model. References are computed once, in float32, and shared between graphs.
 
-    def __init__(self, dim: DIM, designer: Designer, prompts: Prompts) -> None:
+    Where two parts of the model are needed, the first is done with before the second is touched: `Reference` holds one.
+    """
+
+    def __init__(self, dim: Reference, designer: Designer, prompts: Prompts) -> None:
         self.dim = dim
         self.facts = designer
         self.prompts = prompts
@@ -181,7 +184,8 @@ class Cases:
     @cached_property
     def _guided(self) -> Tensor:
         """Null rows and condition, as guidance takes them: [2,N,Ccap]."""
-        return torch.cat([self.dim.painter.null_condition[None, : self.condition.shape[1]], self.condition])
+        condition, _ = self.condition, self.latent
+        return torch.cat([self.dim.painter.null_condition[None, : condition.shape[1]], condition])
 
     def _library_context(self, condition: Tensor) -> Tensor:
         """Keys and values seen inside the library's forward, by hooks on its modules."""
@@ -209,7 +213,8 @@ class Cases:
     def _step(self) -> Iterator[Case]:
         defaults = self.dim.config.schedule
         calls = schedule.flow_schedule(4, defaults.shift)
-        noise = torch.from_numpy(self.normal(*self.latent.shape))
+        latent = self.latent
+        noise = torch.from_numpy(self.normal(*latent.shape))
         guided = self._guided, self._library_context(self._guided)
         alone = self.condition, self._library_context(self.condition)
         for call, (condition, context) in (

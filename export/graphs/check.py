@@ -12,8 +12,12 @@ from dimrt.export.graphs.contract import GraphDefinition
 from dimrt.manifest import Measured
 
 
-def measure(definition: GraphDefinition, path: Path, cases: Iterable[Case], limit: float) -> Measured:
+def measure(
+    definition: GraphDefinition, path: Path, cases: Iterable[Case], limit: float, layers: int | None = None
+) -> Measured:
     """The worst error of the graph in `path` over `cases`, each output for itself.
+
+    `layers` is set when the graph has only so many of the model's layers.
 
     Raises:
         CheckFailed: an error is over `limit`, or a value isn't finite; the message names graph, output and numbers.
@@ -37,7 +41,7 @@ def measure(definition: GraphDefinition, path: Path, cases: Iterable[Case], limi
             f"graph {definition.name} is out of tolerance: output {worst_output} differs from torch by {worst:.3g} "
             f"(relative), the limit is {limit:.3g}; nothing was written. Export with --fp32, or report this model"
         )
-    return Measured(max_abs=largest, relative=worst, limit=limit, cases=count)
+    return Measured(max_abs=largest, relative=worst, limit=limit, cases=count, layers=layers)
 
 
 def errors(got: Array, expected: Array) -> tuple[float, float]:

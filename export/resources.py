@@ -1,0 +1,61 @@
+"""What an export needs of the machine, against what there is, before the long work."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from dimrt.errors import ResourceError
+
+BASE_BYTES = 1_500_000_000
+"""Libraries, a traced graph and the exporter's own objects; measured at full size."""
+MARGIN_BYTES = 64 * 2**20
+"""Disk for the graphs without their weights, the tokenizer and the journal."""
+
+
+def check_disk(folder: Path, needed: int, kept: int) -> None:
+    """Refuse when `needed` bytes don't fit where `folder` is; `kept` of them are there already.
+
+    Raises:
+        ResourceError: with both numbers.
+    """
+    free = shutil.disk_usage(folder).free
+    missing = needed + MARGIN_BYTES - kept
+    if missing > free:
+        raise ResourceError(
+            f"{folder}: the bundle needs {needed:,} bytes, {missing:,} of them still to be written, and {free:,} are "
+            "free there; free some space or write to another disk with --out"
+        )
+
+
+def check_memory(largest: int, compared: int) -> None:
+    """Refuse when memory is too small for the largest tensor and for the comparison with torch.
+
+    Args:
+        largest: values of the largest tensor. It's held as it is stored, converted, and transposed.
+        compared: values of the largest part that is built in torch at once; its session holds it once more.
+
+    Raises:
+        ResourceError: with both numbers.
+    """
+    needed = BASE_BYTES + max(3 * 4 * largest, 2 * 4 * compared)
+    available = available_memory()
+    if available is not None and needed > available:
+        raise ResourceError(
+            f"the export needs about {needed:,} bytes of memory, and {available:,} are available; close other "
+            "programs or use a machine with more"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be taken without swapping, where the system tells."""
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return None
+    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory gave out: torch's CPU allocator does so in a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
