@@ -7,7 +7,7 @@ A profile is the target's bounds, cut down to what the bundle's model can use. D
 from collections.abc import Mapping
 from math import ceil
 
-from dimrt.engines.target import Range, Target
+from dimrt.engines.target import PINNABLE, Range, Target
 from dimrt.errors import BundleError
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.vision import condition_size
@@ -60,9 +60,9 @@ def tensor_shapes(spec: TensorSpec, profile: Profile) -> tuple[tuple[int, ...], 
     return least, usual, most
 
 
-def pinned(profile: Profile, target: Target) -> dict[str, int]:
+def pinned(profile: Profile) -> dict[str, int]:
     """The dimensions that become numbers in the network before it is parsed."""
-    return {name: profile[name][0] for name in ("length",) if name in profile}
+    return {name: profile[name][0] for name in PINNABLE if name in profile}
 
 
 def _model_limits(manifest: Manifest, graph: str, target: Target) -> Profile:

@@ -72,6 +72,7 @@ class Record(Frozen, frozen=True):
         target: name of the target whose bounds it has.
         name, recipe: of the bundle.
         inputs, outputs: the network's; pinned dimensions are numbers.
+        profiles: bounds of the named dimensions in each optimization profile, the most used first.
         plan_bytes, sha256: size and sum (hex) of the plan.
         weights_bytes: size of the graph's files in the bundle.
         build_seconds, peak_rss: wall-clock seconds, and the most memory (bytes) the building process had; 0 unknown.
@@ -87,6 +88,7 @@ class Record(Frozen, frozen=True):
     recipe: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    profiles: tuple[Profile, ...]
     plan_bytes: int
     sha256: str
     weights_bytes: int
@@ -103,5 +105,5 @@ class Record(Frozen, frozen=True):
 
     def limit(self, axis: str) -> int | None:
         """The most a named dimension may be; None when the engine has no such dimension."""
-        sizes = [profile[axis][2] for profile in self.identity.profiles if axis in profile]
+        sizes = [profile[axis][2] for profile in self.profiles if axis in profile]
         return max(sizes, default=None)

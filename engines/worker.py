@@ -7,6 +7,7 @@ in the process that waits.
 import hashlib
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +32,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # Libraries that print do so on stderr: stdout is the protocol's.
     os.dup2(2, 1)
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     try:
         say(answers, build(job, answers))
     except (BundleError, ResourceError) as error:
@@ -39,6 +41,14 @@ def main() -> None:
     except MemoryError:
         say(answers, Refused("ResourceError", "out of memory"))
     answers.close()
+    # Nothing is left to be done, and freeing gigabytes piece by piece takes long.
+    os._exit(0)
+
+
+def leave_with_parent() -> None:
+    """End this process when stdin does: whoever asked for the engine is gone."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def say(answers: BinaryIO, answer: Answer) -> None:
