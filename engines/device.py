@@ -99,7 +99,12 @@ def target_for(device: Device) -> Target:
 
 def buildable(flavour: Flavour) -> list[str]:
     """Names of the targets that a flavour builds for ahead of time, on a host without a GPU."""
-    return [name for name in target_names() if load_target(name).compute_capability in flavour.capabilities]
+    targets = (load_target(name) for name in target_names())
+    return [
+        target.name
+        for target in targets
+        if target.flavour == flavour.name and target.compute_capability in flavour.capabilities
+    ]
 
 
 def _builds(flavour: Flavour, device: Device) -> bool:

@@ -25,7 +25,7 @@ def building_place(targets: Sequence[Target]) -> tuple[Flavour, tuple[str, ...],
             f"targets `{first.name}` ({first.flavour}) and `{odd.name}` ({odd.flavour}) can't share engines; "
             "build them one after the other"
         )
-    flavour = load_flavour(first.flavour)
+    flavour = _flavour_of(first)
     capabilities = tuple(sorted({target.compute_capability or "" for target in targets}, key=_number))
     if not flavour.ahead:
         return flavour, capabilities, _device_of(targets, flavour)
@@ -39,25 +39,37 @@ def building_place(targets: Sequence[Target]) -> tuple[Flavour, tuple[str, ...],
     return flavour, capabilities, None
 
 
+def _flavour_of(target: Target) -> Flavour:
+    """The target's flavour; where it isn't installed, the message says what can be built here."""
+    try:
+        return load_flavour(target.flavour)
+    except ResourceError as error:
+        raise ResourceError(f"target `{target.name}` is built by {target.flavour}: {error}; {_elsewhere()}") from None
+
+
+def _elsewhere() -> str:
+    """What this host can build for any other."""
+    ahead = [name for flavour in installed_flavours() for name in buildable(flavour)]
+    return f"targets that can be built here ahead of time: {', '.join(ahead) or 'none'}"
+
+
 def _device_of(targets: Sequence[Target], flavour: Flavour) -> Device:
     """The GPU of this machine, which must be the target's."""
     first = targets[0]
     if len(targets) > 1:
         raise InputError(f"{flavour.name} builds for the GPU it runs on: give one --target")
-    ahead = [name for other in installed_flavours() for name in buildable(other)]
-    elsewhere = f"targets that can be built here ahead of time: {', '.join(ahead) or 'none'}"
     try:
         device = detect()
     except ResourceError as error:
         raise ResourceError(
             f"target `{first.name}` is built on the device itself, where {flavour.name} times its kernels, and this "
-            f"machine isn't one: {error}; {elsewhere}"
+            f"machine isn't one: {error}; {_elsewhere()}"
         ) from None
     if device.capability != first.compute_capability:
         raise ResourceError(
             f"target `{first.name}` has compute capability {first.compute_capability} and this GPU ({device.name}) "
             f"{device.capability}; build it on the device itself, or leave --target out to build for this GPU; "
-            f"{elsewhere}"
+            f"{_elsewhere()}"
         )
     return device
 

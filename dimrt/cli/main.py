@@ -16,6 +16,8 @@ COMMANDS = {
     "generate": "Paint a picture from a prompt.",
     "plan": "Write the plan of an edit without painting it.",
     "export": "Turn a DIM checkpoint into a bundle.",
+    "build": "Build the TensorRT engines of a bundle.",
+    "engines": "List, look at and remove built engines.",
     "info": "Say what is in a bundle.",
     "verify": "Check every byte of a bundle against its manifest.",
     "doctor": "Check this machine and say what is missing.",
@@ -25,7 +27,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done
-  1    a check found a difference (verify, doctor, a graph out of tolerance)
+  1    a check found a difference (verify, doctor, an altered engine, a graph out of tolerance)
   2    bad input: a file, a flag, a bundle, a checkpoint
   3    the machine can't: disk full, too little memory, a package or device that isn't there
   130  cancelled; nothing was written
