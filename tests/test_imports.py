@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {"dimrt": ROOT / "dimrt", "dimrt.export": ROOT / "export", "dimrt.engines": ROOT / "engines"}
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TORCH_SIDE = {"torch", "transformers", "diffusers", "accelerate", "onnx", "onnxscript"}
-MODULE_OF = {"pillow": "PIL", "huggingface_hub": "huggingface_hub"}
+GPU_SIDE = {"cuda", "tensorrt", "tensorrt_rtx"}
+MODULE_OF = {"pillow": "PIL", "huggingface_hub": "huggingface_hub", "cuda-bindings": "cuda"}
 """Import names of distributions that are called otherwise."""
 
 
@@ -84,7 +85,10 @@ def test_imported_packages_are_declared() -> None:
     core, export = requirements(), requirements("export")
     everything = requirements("export", "dev")
     for path in sources("dimrt"):
-        assert third_party(path) <= core, path
+        assert third_party(path) <= (core | GPU_SIDE if path.parent.name == "backends" else core), path
+    for path in sources("dimrt.engines"):
+        assert third_party(path) <= core | GPU_SIDE, path
+    assert requirements("rtx", "tensorrt") >= GPU_SIDE
     for path in sources("dimrt.export"):
         assert third_party(path) <= export, path
     for path in TESTS:
@@ -111,11 +115,22 @@ def modules_after(code: str) -> set[str]:
 
 def test_the_runtime_never_imports_torch() -> None:
     code = "import dimrt; from dimrt.editor import Editor; from dimrt.backends import onnxruntime; Editor"
-    assert modules_after(code) & {*TORCH_SIDE, "rich", "click", "dimrt.export"} == set()
+    assert modules_after(code) & {*TORCH_SIDE, *GPU_SIDE, "rich", "click", "dimrt.export"} == set()
 
 
 @pytest.mark.parametrize("args", [["--version"], ["--help"]])
 def test_version_and_help_import_nothing_heavy(args: list[str]) -> None:
     code = f"from dimrt.cli.main import run; run({args})"
-    heavy = {*TORCH_SIDE, "numpy", "PIL", "onnxruntime", "tokenizers", "msgspec", "rich", "dimrt.editor", "dimrt.photo"}
+    heavy = {
+        *TORCH_SIDE,
+        *GPU_SIDE,
+        "numpy",
+        "PIL",
+        "onnxruntime",
+        "tokenizers",
+        "msgspec",
+        "rich",
+        "dimrt.editor",
+        "dimrt.photo",
+    }
     assert modules_after(code) & heavy == set()
