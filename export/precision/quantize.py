@@ -21,13 +21,7 @@ from dimrt.export.graphs.weights import Piece
 from dimrt.export.precision import scaling
 from dimrt.export.precision.formats import IR_TYPES, LARGEST, STORED, Format, Stored, group_size
 from dimrt.export.precision.recipe import MEASURED, Recipe, Rule
-from dimrt.export.precision.sites import (
-    Site,
-    find_sites,
-    linear_producer,
-    norm_before,
-    shared_heads,
-)
+from dimrt.export.precision.sites import Product, Site, find_sites, linear_producer, norm_before, shared_heads
 from dimrt.export.precision.statistics import InputStatistics, Statistics
 from dimrt.export.precision.store import TORCH_TYPES, Store
 
@@ -75,7 +69,7 @@ def _quantize_site(
         chosen = _search(model, store, graph, site, rules, forms, inputs)
         if chosen.factors is not None:
             _scale(model, store, graph, site, chosen.factors)
-    quantized: dict[Stored, ir.Value] = {}
+    quantized: dict[Stored, ir.Node] = {}
     for product in site.products:
         form, group = forms[product.name]
         if form == "float":
@@ -83,14 +77,13 @@ def _quantize_site(
         stored, dtype = STORED[form], _dtype(product.node.outputs[0])
         weighed = scaling.importance(inputs, None if chosen is None else chosen.factors) if stored == "int4" else None
         values, scales = store.quantized(product.name, stored, dtype, group, weighed)
-        shape = product.node.inputs[1].shape
-        weight = _dequantize(product.node, product.name, values, scales, dtype, shape, group)
-        product.node.replace_input_with(1, weight)
+        product.node.replace_input_with(1, _dequantize(product, values, scales, dtype, group))
         if form in ACTIVATIONS:
             assert chosen is not None
             if stored not in quantized:
-                quantized[stored] = _round_trip(store, product.node, product.name, stored, chosen.reach, dtype)
-            product.node.replace_input_with(0, quantized[stored])
+                quantized[stored] = _round(store, product, stored, chosen.reach)
+            product.node.replace_input_with(0, _back(product, quantized[stored], dtype))
+            _keep_bias_apart(store, product)
 
 
 def _fitting(rule: Rule | None, site: Site, name: str) -> tuple[Format, int | None]:
@@ -206,38 +199,58 @@ def _times(model: ir.Model, store: Store, before: ir.Node, value: ir.Value, fact
     return output
 
 
-def _round_trip(store: Store, before: ir.Node, name: str, stored: Stored, reach: float, dtype: ir.DataType) -> ir.Value:
-    """The input of a MatMul through QuantizeLinear and DequantizeLinear, with one symmetric scale."""
-    value, stem = before.inputs[0], name.removesuffix(".weight")
-    assert value is not None and before.graph is not None
-    scale = store.add(f"{stem}.input.scale", np.array(max(reach, 1e-6) / LARGEST[stored], dtype.numpy()))
+def _round(store: Store, product: Product, stored: Stored, reach: float) -> ir.Node:
+    """QuantizeLinear of the input of a MatMul, with one symmetric scale."""
+    value, stem = product.node.inputs[0], product.stem
+    assert value is not None
+    scale = store.add(f"{stem}.input.scale", np.array(max(reach, 1e-6) / LARGEST[stored], _dtype(value).numpy()))
     zero = store.add(f"{stem}.input.zero", np.zeros((), IR_TYPES[stored].numpy()))
-    rounded = ir.Value(name=f"{stem}.input.{stored}", shape=value.shape, type=ir.TensorType(IR_TYPES[stored]))
-    back = ir.Value(name=f"{stem}.input.back", shape=value.shape, type=ir.TensorType(dtype))
-    for node in (
-        ir.node("QuantizeLinear", [value, scale, zero], outputs=[rounded], name=f"quantize_{stem}"),
-        ir.node("DequantizeLinear", [rounded, scale, zero], outputs=[back], name=f"dequantize_{stem}"),
-    ):
-        before.graph.insert_before(before, node)
-    return back
+    output = ir.Value(name=f"{stem}.input.{stored}", shape=value.shape, type=ir.TensorType(IR_TYPES[stored]))
+    node = ir.node("QuantizeLinear", [value, scale, zero], outputs=[output], name=f"quantize_{stem}")
+    _insert(product, node)
+    return node
+
+
+def _back(product: Product, rounded: ir.Node, dtype: ir.DataType) -> ir.Value:
+    """DequantizeLinear for one MatMul. Each has its own: ONNX Runtime fuses none of several that share one."""
+    value = rounded.outputs[0]
+    output = ir.Value(name=f"{product.stem}.input.back", shape=value.shape, type=ir.TensorType(dtype))
+    node = ir.node(
+        "DequantizeLinear", [value, *rounded.inputs[1:]], outputs=[output], name=f"dequantize_{product.stem}"
+    )
+    _insert(product, node)
+    return output
+
+
+def _keep_bias_apart(store: Store, product: Product) -> None:
+    """Give the bias after a quantized MatMul as many axes as the product has.
+
+    ONNX Runtime (1.31) makes a Gemm of a MatMul and a bias of one axis when the shape is fixed, which takes both out
+    of its integer kernels, and then fails on the QuantizeLinear that it moves before the reshape.
+    """
+    output = product.node.outputs[0]
+    for use in output.uses():
+        bias = use.node.inputs[1 - use.idx] if use.node.op_type == "Add" else None
+        if bias is not None and f"{product.stem}.bias" == bias.name and output.shape is not None:
+            store.reshape(f"{product.stem}.bias", (*[1] * (len(output.shape) - 1), int(bias.shape[-1])))
 
 
 def _dequantize(
-    before: ir.Node,
-    name: str,
-    values: ir.Value,
-    scales: ir.Value,
-    dtype: ir.DataType,
-    shape: ir.Shape | None,
-    group: int | None,
+    product: Product, values: ir.Value, scales: ir.Value, dtype: ir.DataType, group: int | None
 ) -> ir.Value:
     """The weight of a MatMul from its quantized values."""
-    assert before.graph is not None
-    output = ir.Value(name=f"{name}.float", shape=shape, type=ir.TensorType(dtype))
+    output = ir.Value(name=f"{product.name}.float", shape=values.shape, type=ir.TensorType(dtype))
     attributes = {"axis": 1} if group is None else {"axis": 0, "block_size": group}
-    node = ir.node("DequantizeLinear", [values, scales], attributes, outputs=[output], name=f"dequantize_{name}")
-    before.graph.insert_before(before, node)
+    _insert(
+        product,
+        ir.node("DequantizeLinear", [values, scales], attributes, outputs=[output], name=f"dequantize_{product.name}"),
+    )
     return output
+
+
+def _insert(product: Product, node: ir.Node) -> None:
+    assert product.node.graph is not None
+    product.node.graph.insert_before(product.node, node)
 
 
 def _divide(factors: Tensor) -> partial[Tensor]:

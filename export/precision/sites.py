@@ -24,6 +24,11 @@ class Product:
     node: ir.Node
     name: str
 
+    @property
+    def stem(self) -> str:
+        """The layer's name: the weight's without its last part."""
+        return self.name.removesuffix(".weight")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -76,7 +81,7 @@ def linear_producer(graph: str, site: Site, model: ir.Model) -> str | None:
     """Stem of the weight that the site's input is linear in ("layers.0.mlp.up"), where the table has one."""
     if len(site.products) != 1:
         return None
-    stem = site.products[0].name.removesuffix(".weight")
+    stem = site.products[0].stem
     for ending, producer in LINEAR_PRODUCERS.get(graph, {}).items():
         if stem.endswith(ending):
             found = stem.removesuffix(ending) + producer

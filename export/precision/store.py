@@ -51,6 +51,17 @@ class Store:
         assert value.dtype is not None
         value.const_value = ir.tensor(change(self.read(name)).to(TORCH_TYPES[value.dtype]).numpy(), name=name)
 
+    def reshape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Give a weight another shape with as many values."""
+        value = self._model.graph.initializers[name]
+        value.shape = ir.Shape(shape)
+        entry = self._entries.get(name)
+        if entry is not None:
+            old = entry.piece.slots[0]
+            entry.piece = Piece((Slot(name, old.dtype, shape),), entry.piece.make)
+        elif value.const_value is not None:
+            value.const_value = ir.tensor(value.const_value.numpy().reshape(shape), name=name)
+
     def add(self, name: str, values: NDArray[Any]) -> ir.Value:
         """A new initializer that holds its values in the graph."""
         tensor = ir.tensor(values, name=name)
