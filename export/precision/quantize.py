@@ -25,6 +25,7 @@ from dimrt.export.precision.sites import Product, Site, find_sites, linear_produ
 from dimrt.export.precision.statistics import InputStatistics, Statistics
 from dimrt.export.precision.store import TORCH_TYPES, Store
 
+EPSILON = 2.0**-20
 ACTIVATIONS: frozenset[Format] = frozenset({"w8a8", "fp8"})
 """Formats that quantize what enters, too."""
 
@@ -70,7 +71,7 @@ def _quantize_site(
         if chosen.factors is not None:
             _scale(model, store, graph, site, chosen.factors)
     quantized: dict[Stored, ir.Node] = {}
-    for product in site.products:
+    for number, product in enumerate(site.products):
         form, group = forms[product.name]
         if form == "float":
             continue
@@ -80,8 +81,8 @@ def _quantize_site(
         product.node.replace_input_with(1, _dequantize(product, values, scales, dtype, group))
         if form in ACTIVATIONS:
             assert chosen is not None
-            if stored not in quantized:
-                quantized[stored] = _round(store, product, stored, chosen.reach)
+            if stored not in quantized or dtype == ir.DataType.FLOAT:
+                quantized[stored] = _round(store, product, stored, chosen.reach, number)
             product.node.replace_input_with(0, _back(product, quantized[stored], dtype))
             _keep_bias_apart(store, product)
 
@@ -199,11 +200,19 @@ def _times(model: ir.Model, store: Store, before: ir.Node, value: ir.Value, fact
     return output
 
 
-def _round(store: Store, product: Product, stored: Stored, reach: float) -> ir.Node:
-    """QuantizeLinear of the input of a MatMul, with one symmetric scale."""
+def _round(store: Store, product: Product, stored: Stored, reach: float, number: int) -> ir.Node:
+    """QuantizeLinear of the input of a MatMul, with one symmetric scale.
+
+    With half precision, products share it: TensorRT then merges them. In float32, for ONNX Runtime, each has its own,
+    whose scale differs in the last bits by the product's `number`: its optimizer would make equal ones one again, and
+    fuses a QuantizeLinear only when one MatMul uses it.
+    """
     value, stem = product.node.inputs[0], product.stem
     assert value is not None
-    scale = store.add(f"{stem}.input.scale", np.array(max(reach, 1e-6) / LARGEST[stored], _dtype(value).numpy()))
+    step = np.array(max(reach, 1e-6) / LARGEST[stored], _dtype(value).numpy())
+    if step.dtype == np.float32:
+        step = step * np.float32(1 + number * EPSILON)
+    scale = store.add(f"{stem}.input.scale", np.asarray(step))
     zero = store.add(f"{stem}.input.zero", np.zeros((), IR_TYPES[stored].numpy()))
     output = ir.Value(name=f"{stem}.input.{stored}", shape=value.shape, type=ir.TensorType(IR_TYPES[stored]))
     node = ir.node("QuantizeLinear", [value, scale, zero], outputs=[output], name=f"quantize_{stem}")
