@@ -20,14 +20,12 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common import RESULTS, write_result
 from mixing import mixed_editor
 from quality_cases import (
-    Outcome,
     compare,
     draw_cases,
     edit,
@@ -77,23 +75,17 @@ class Run:
         start = time.process_time()
         other = self._open(folder)
         own, given = compare(Editor(*other), self.cases, self.outcomes, self.args.seed, "auto")
+        small, full = (pictures(given, own, self.outcomes, of) for of in (painted, image))
         measured = {
             "bundle": other[0].digest,
             "bytes": sum(record.size for record in other[0].manifest.files.values()),
             "plans": plans(own, self.outcomes),
-            "given_plan": self._both(given),
-            "own_plan": self._both(own),
+            **{way: {"painted": small[way], "full_size": full[way]} for way in small},
             "success": success(self.cases, own, self.outcomes, image),
             "photos_to_truth": photo_truth(self.cases, own, self.outcomes),
             "graphs": {graph: self._graph(graph, other) for graph in other[0].manifest.graphs},
         }
         return measured | {"processor_s": round(time.process_time() - start, 1)}
-
-    def _both(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        return {
-            "painted": pictures(outcomes, self.outcomes, painted),
-            "full_size": pictures(outcomes, self.outcomes, image),
-        }
 
     def _graph(self, graph: str, other: tuple[Bundle, OrtBackend]) -> dict[str, Any]:
         """One graph of the recipe, the rest of the base."""
@@ -101,16 +93,17 @@ class Run:
         writes = graph in DESIGNING
         editor = mixed_editor(self.base, other, {graph})
         own, given = compare(editor, cases, base, self.args.seed, "none", writes)
+        measures = pictures(given, own, base, painted)
         scored = success(cases, own, base, painted)
         measured = {
             "bytes": graph_bytes(other[0], graph),
             "fp32_bytes": graph_bytes(self.base[0], graph),
             "export_error": other[0].manifest.graphs[graph].error.relative,
-            "given_plan": pictures(given, base, painted),
+            "given_plan": measures["given_plan"],
             "success": {key: row for key, row in scored.items() if key != "by_edit_percent"},
         }
         if writes:
-            measured |= {"plans": plans(own, base), "own_plan": pictures(own, base, painted)}
+            measured |= {"plans": plans(own, base), "own_plan": measures["own_plan"]}
         return measured
 
 

@@ -108,10 +108,16 @@ def compare(
     return own, given
 
 
-def pictures(outcomes: Sequence[Outcome], base: Sequence[Outcome], of: Callable[[Outcome], Picture]) -> dict[str, Any]:
-    """Summary of the distances of one kind of picture."""
-    distances = [distance(of(a), of(b)) for a, b in zip(outcomes, base, strict=True)]
-    return summary(distances)
+def pictures(
+    given: Sequence[Outcome], own: Sequence[Outcome], base: Sequence[Outcome], of: Callable[[Outcome], Picture]
+) -> dict[str, Any]:
+    """Summaries of the distances of one kind of picture; an outcome that serves both ways is measured once."""
+    distances = [distance(of(outcome), of(reference)) for outcome, reference in zip(given, base, strict=True)]
+    owns = [
+        known if mine is its else distance(of(mine), of(reference))
+        for known, its, mine, reference in zip(distances, given, own, base, strict=True)
+    ]
+    return {"given_plan": summary(distances), "own_plan": summary(owns)}
 
 
 def plans(own: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, Any]:
