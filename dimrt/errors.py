@@ -41,9 +41,9 @@ class ResourceError(DimrtError):
 
 
 class Cancelled(DimrtError):
-    """The caller cancelled; nothing was written."""
+    """The caller cancelled; no result was written."""
 
     exit_code = 130
 
-    def __init__(self) -> None:
-        super().__init__("cancelled; nothing was written")
+    def __init__(self, message: str = "cancelled; nothing was written") -> None:
+        super().__init__(message)

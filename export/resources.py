@@ -1,10 +1,10 @@
 """What an export needs of the machine, against what there is, before the long work."""
 
-import shutil
 from pathlib import Path
 
 import torch
 
+from dimrt.engines.host import available_memory, free_disk
 from dimrt.errors import ResourceError
 
 BASE_BYTES = 1_500_000_000
@@ -19,7 +19,7 @@ def check_disk(folder: Path, needed: int, kept: int) -> None:
     Raises:
         ResourceError: with both numbers.
     """
-    free = shutil.disk_usage(folder).free
+    free = free_disk(folder)
     missing = needed + MARGIN_BYTES - kept
     if missing > free:
         raise ResourceError(
@@ -45,15 +45,6 @@ def check_memory(largest: int, compared: int) -> None:
             f"the export needs about {needed:,} bytes of memory, and {available:,} are available; close other "
             "programs or use a machine with more"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that can be taken without swapping, where the system tells."""
-    info = Path("/proc/meminfo")
-    if not info.is_file():
-        return None
-    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
-    return int(line.split()[1]) * 1024
 
 
 def out_of_memory(error: Exception) -> bool:

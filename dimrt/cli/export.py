@@ -1,27 +1,46 @@
 """`dimrt export`: a checkpoint becomes a bundle."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from dimrt.cli.console import Console, print_json
-from dimrt.cli.options import check_writable, output_options
-from dimrt.errors import InputError, ResourceError
+from dimrt.cli.console import Console, cancel_on_interrupt, print_json
+from dimrt.cli.exporting import ExportView
+from dimrt.cli.options import SEED_LIMIT, check_writable, output_options
+from dimrt.errors import Cancelled, InputError, ResourceError
 
 if TYPE_CHECKING:
-    from dimrt.export.pipeline import ExportEvent
+    from dimrt.engines.target import Target
+    from dimrt.export.model.random import RandomCheckpoint
 
 PUBLISHED = "DIM-4.6B-Edit"
 """Name of the checkpoint that is exported when none is named."""
+PRECISIONS = {
+    "fp16": "Half precision; sums and norms that overflow stay fp32 [default].",
+    "fp32": "Full precision.",
+    "int8": "8-bit weights, and 8-bit products in the painter.",
+    "int4": "4-bit weights in the designer, the painter as --int8.",
+    "fp8": "8-bit floats, for RTX 40 and later.",
+}
 
 
-def chosen_recipe(fp16: bool, fp32: bool) -> Literal["fp16", "fp32"]:
-    """The one recipe asked for; fp16 when none is."""
-    if fp16 and fp32:
-        raise click.UsageError("--fp16 and --fp32 exclude each other. Give one.", click.get_current_context())
-    return "fp32" if fp32 else "fp16"
+def precision_options(function: Callable[..., None]) -> Callable[..., None]:
+    """One flag a recipe of the package."""
+    for name, text in reversed(PRECISIONS.items()):
+        function = click.option(f"--{name}", is_flag=True, help=text)(function)
+    return function
+
+
+def chosen_recipe(flags: dict[str, bool], recipe: str | None, default: str = "fp16") -> str:
+    """The one recipe asked for; `default` when none is."""
+    given = [name for name, on in flags.items() if on] + ([] if recipe is None else [recipe])
+    if len(given) > 1:
+        named = [f"--{name}" for name, on in flags.items() if on] + ([] if recipe is None else ["--recipe"])
+        raise click.UsageError(f"{' and '.join(named)} exclude each other. Give one.", click.get_current_context())
+    return given[0] if given else default
 
 
 def check_out(out: Path, force: bool) -> None:
@@ -33,15 +52,73 @@ def check_out(out: Path, force: bool) -> None:
 
 def default_out(checkpoint: str | None, recipe: str) -> Path:
     """Where the bundle goes when nothing is said: named after the checkpoint, in the current folder."""
-    return Path(f"{Path(checkpoint or PUBLISHED).name}-{recipe}")
+    return Path(f"{Path(checkpoint or PUBLISHED).name}-{Path(recipe).stem}")
 
 
-def describe_event(event: "ExportEvent") -> str:
-    """One line about a phase that starts or is done."""
-    line = f"[{event.done}/{event.total}] {event.phase}"
-    if event.measured is None:
-        return line
-    return f"{line}: differs from torch by {event.measured.relative:.1e} (limit {event.measured.limit:.1e})"
+def chosen_source(
+    checkpoint: str | None, random_weights: str | None, seed: int | None
+) -> "str | RandomCheckpoint | None":
+    """The checkpoint, or the random numbers in its stead."""
+    context = click.get_current_context()
+    if random_weights is None:
+        if seed is not None:
+            raise click.UsageError("--seed goes with --random-weights.", context)
+        return checkpoint
+    if checkpoint is not None:
+        raise click.UsageError("--checkpoint and --random-weights exclude each other. Give one.", context)
+    from dimrt.export.model.random import RandomCheckpoint
+
+    return RandomCheckpoint.published(random_weights, seed or 0)
+
+
+@contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Say what an interrupted export leaves, and how it goes on."""
+    from dimrt.export.staging import staging_folder
+
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        kept = staging_folder(out.resolve())
+        if not kept.is_dir():
+            raise Cancelled from None
+        raise Cancelled(
+            f"cancelled. What is finished stays in {kept}: give the same command again to go on, "
+            "with --restart to begin anew"
+        ) from None
+
+
+def buildable_target(name: str) -> "Target":
+    """The target, when its engines can be built on this machine."""
+    from dimrt.engines.place import building_place
+    from dimrt.engines.target import load_target
+
+    target = load_target(name)
+    if target.flavour != "onnxruntime":
+        building_place([target])
+    return target
+
+
+def build_engines(bundle: Path, target: "Target", console: Console) -> list[dict[str, Any]]:
+    """The engines of a bundle that was just written, into the cache; none where ONNX Runtime runs it as it is."""
+    from dimrt.bundle import Bundle
+    from dimrt.cli.build import describe, show
+    from dimrt.engines.build import build_bundle
+
+    if target.flavour == "onnxruntime":
+        return []
+    started: set[str] = set()
+    try:
+        with cancel_on_interrupt() as cancel:
+            records = build_bundle(
+                Bundle.open(bundle, verify="layout"),
+                target,
+                on_event=lambda event: show(event, console, started),
+                cancel=cancel,
+            )
+    finally:
+        console.close()
+    return [describe(record) for record in records]
 
 
 @click.command("export")
@@ -50,58 +127,79 @@ def describe_event(event: "ExportEvent") -> str:
     metavar="DIR|HUB_ID|nano",
     help="A folder, a Hugging Face id, or nano [default: the published DIM-4.6B-Edit].",
 )
-@click.option("--fp16", is_flag=True, help="Half precision; sums and norms that overflow stay fp32 [default].")
-@click.option("--fp32", is_flag=True, help="Full precision.")
+@click.option(
+    "--random-weights",
+    metavar="NAME",
+    help="No checkpoint: random numbers in the shapes of dim-4.6b-edit or dim-4.6b-t2i, to build and time that size.",
+)
+@click.option("--seed", type=click.IntRange(0, SEED_LIMIT), metavar="N", help="Of --random-weights [default: 0].")
+@precision_options
+@click.option("--recipe", metavar="NAME|FILE", help="Another recipe of the package, or a TOML file.")
+@click.option(
+    "--calibration",
+    metavar="DIR|none",
+    help="Pictures and instructions to measure activations with; none assumes them [default: the package's].",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle [default: NAME-RECIPE].")
+@click.option("--target", metavar="NAME|FILE", help="Go on to build the engines for this device; sets the recipe, too.")
 @click.option("--designer", metavar="DIR|HUB_ID", help="Where the Qwen2.5-VL files are [default: the checkpoint's].")
 @click.option("--autoencoder", metavar="DIR|HUB_ID", help="Where the DC-AE files are [default: the checkpoint's].")
 @click.option("--offline", is_flag=True, help="Open no socket: use folders and what was fetched before.")
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted export left.")
 @output_options
 def command(
     checkpoint: str | None,
-    fp16: bool,
-    fp32: bool,
+    random_weights: str | None,
+    seed: int | None,
+    recipe: str | None,
+    calibration: str | None,
     out: Path | None,
+    target: str | None,
     designer: str | None,
     autoencoder: str | None,
     offline: bool,
     force: bool,
+    restart: bool,
     as_json: bool,
     quiet: bool,
+    **precisions: bool,
 ) -> None:
     """Turn a DIM checkpoint into a bundle, and check each graph against torch.
 
-    Needs the export extra: pip install "dimrt[export]".
+    Weights stream from file to file, so memory stays small at any size. What is interrupted goes on when the same
+    command is given again. Needs the export extra: pip install "dimrt[export]".
     """
-    recipe = chosen_recipe(fp16, fp32)
-    target = out or default_out(checkpoint, recipe)
-    check_out(target, force)
+    device = None if target is None else buildable_target(target)
+    name = chosen_recipe(precisions, recipe, "fp16" if device is None else device.recipe)
+    place = out or default_out(checkpoint or (random_weights and f"{random_weights}-random"), name)
+    check_out(place, force)
     try:
-        from dimrt.export.pipeline import ExportEvent, export_bundle
-        from dimrt.export.precision import RECIPES
+        from dimrt.export.pipeline import export_bundle
+        from dimrt.export.precision import load_recipe
     except ModuleNotFoundError as error:
         raise ResourceError(
             f'export needs {error.name}, which isn\'t installed. Install it: pip install "dimrt[export]"'
         ) from None
+    chosen = load_recipe(name)
+    source = chosen_source(checkpoint, random_weights, seed)
     console = Console(quiet=quiet, as_json=as_json)
-    graphs: dict[str, dict[str, float | int]] = {}
-
-    def on_event(event: ExportEvent) -> None:
-        if event.measured is not None:
-            graphs[event.phase] = msgspec.structs.asdict(event.measured)
-        console.note(describe_event(event))
-
-    export_bundle(
-        checkpoint,
-        target,
-        RECIPES[recipe],
-        designer=designer,
-        autoencoder=autoencoder,
-        offline=offline,
-        replace=force,
-        on_event=on_event,
-    )
+    with ExportView(console) as view, resumable(place):
+        export_bundle(
+            source,
+            place,
+            chosen,
+            designer=designer,
+            autoencoder=autoencoder,
+            calibration=calibration,
+            offline=offline,
+            replace=force,
+            restart=restart,
+            on_event=view.on_event,
+        )
+    console.note(f"wrote {place}. Use it: dimrt edit PHOTO INSTRUCTION -o OUT --bundle {place}")
+    document: dict[str, Any] = {"output": str(place), "recipe": chosen.name, "graphs": view.graphs}
+    if device is not None:
+        document["engines"] = build_engines(place, device, console)
     if as_json:
-        print_json({"output": str(target), "recipe": recipe, "graphs": graphs})
-    console.note(f"wrote {target}. Use it: dimrt edit PHOTO INSTRUCTION -o OUT --bundle {target}")
+        print_json(document)
