@@ -84,7 +84,7 @@ def from_device(array: CudaArray) -> Pixels:
     if stream is not None and (isinstance(stream, bool) or not isinstance(stream, int) or stream == 0):
         raise InputError(f"the given GPU array names stream {stream!r}; give a stream handle, 1, 2 or None")
     pixels: Pixels = np.empty(shape, np.uint8)
-    device = Device.shared()
+    device = Device()
     if stream is not None:
         device.wait_for_handle(stream)
     device.copy_rows_to_host(pixels, pointer, pitch)

@@ -1,0 +1,151 @@
+"""An installed TensorRT flavour at run time: verified plans become engines, and what it says of errors is kept."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dimrt.backends.cuda import Device, OutOfMemory
+from dimrt.backends.tensorrt_engine import Loaded
+from dimrt.errors import ResourceError
+
+if TYPE_CHECKING:
+    from dimrt.engines.cache import EngineCache
+    from dimrt.engines.flavour import Flavour
+    from dimrt.engines.record import Record
+
+_MEMORY_WORDS = ("out of memory", "outofmemory", "cudaerrormemoryallocation", "bad_alloc", "failed to allocate")
+_LAST = 5
+"""Messages of the library that an error quotes at most."""
+
+
+class Library:
+    """One flavour on one GPU."""
+
+    def __init__(self, flavour: "Flavour", device: Device, cache: "EngineCache") -> None:
+        self._api, self._flavour, self._device, self._cache = flavour.module, flavour, device, cache
+        self._messages: list[str] = []
+        self._logger = _logger(self._api, self._messages)
+        with device.current():
+            self._runtime = self._api.Runtime(self._logger)
+        self._kernels: dict[str, tuple[Any, bytes]] = {}
+
+    def load(self, record: "Record") -> Loaded:
+        """Deserialize an engine from bytes whose sum was compared.
+
+        Raises:
+            OutOfMemory: the GPU has no room for the weights.
+            ResourceError: the plan was altered, or this library or GPU refuses it.
+        """
+        graph = record.identity.graph
+        again = f"remove it with `dimrt engines rm {record.key}` and build it again"
+        with self._device.current(), self._cache.plan(record) as plan:
+            self._messages.clear()
+            engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise self.complaint(graph, f"its engine can't be used on this GPU; {again}", record.plan_bytes)
+        self._check(record, engine, again)
+        aliases = {}
+        if hasattr(engine, "get_aliased_input_tensor"):
+            named = {spec.name: engine.get_aliased_input_tensor(spec.name) for spec in record.outputs}
+            aliases = {output: over for output, over in named.items() if over}
+        return Loaded(engine, self._context_maker(record, engine), self._complaint_of(graph), aliases)
+
+    def save_kernels(self, record: "Record") -> None:
+        """Keep the kernels that the library compiled for an engine, for the next process."""
+        held, before = self._kernels.get(record.key, (None, b""))
+        if held is None:
+            return
+        with self._device.current():
+            content = bytes(held.serialize())
+        if content and content != before:
+            self._cache.save_sealed("runtime", self._kernels_name(record), content)
+            self._kernels[record.key] = held, content
+
+    def forget(self, record: "Record") -> None:
+        """Drop the compiled kernels of an engine that is released."""
+        self._kernels.pop(record.key, None)
+
+    def complaint(self, graph: str, problem: str, asked: int | None = None) -> ResourceError:
+        """The error of something the library refused, with its own last words; memory that is full is told apart."""
+        said = "; ".join(dict.fromkeys(self._messages[-_LAST:]))
+        self._messages.clear()
+        if any(word in said.lower() for word in _MEMORY_WORDS):
+            return OutOfMemory(f"graph `{graph}`", asked, *self._device.memory())
+        reason = f" ({self._flavour.name} {self._flavour.version}: {said})" if said else ""
+        return ResourceError(f"graph `{graph}`: {problem}{reason}")
+
+    def _complaint_of(self, graph: str) -> Callable[[str], ResourceError]:
+        return lambda problem: self.complaint(graph, problem)
+
+    def _context_maker(self, record: "Record", engine: Any) -> Callable[[], Any]:
+        """Makes execution contexts that are lent their scratch memory."""
+        config = self._config(record, engine)
+
+        def make() -> Any:
+            self._messages.clear()
+            lent = self._api.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(config if config is not None else lent)
+            if context is None:
+                raise self.complaint(record.identity.graph, "no execution context could be made")
+            return context
+
+        return make
+
+    def _config(self, record: "Record", engine: Any) -> Any:
+        """TensorRT for RTX compiles kernels at run time: with this GPU's earlier ones, and for each shape at once.
+
+        CUDA graphs are captured by dimrt, which puts its copies into them: the library's own capture stays off.
+        """
+        if not hasattr(engine, "create_runtime_config") or not hasattr(self._api, "CudaGraphStrategy"):
+            return None
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(self._api.ExecutionContextAllocationStrategy.USER_MANAGED)
+        config.cuda_graph_strategy = self._api.CudaGraphStrategy.DISABLED
+        strategies = self._api.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        kernels = config.create_runtime_cache()
+        content = self._cache.load_sealed("runtime", self._kernels_name(record))
+        if content:
+            kernels.deserialize(content)
+        config.set_runtime_cache(kernels)
+        self._kernels[record.key] = kernels, content
+        return config
+
+    def _kernels_name(self, record: "Record") -> str:
+        facts = self._device.facts
+        return f"{record.key}-sm{facts.capability.replace('.', '')}-{facts.driver}"
+
+    def _check(self, record: "Record", engine: Any, again: str) -> None:
+        """The engine has exactly the tensors that its record lists."""
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        modes = self._api.TensorIOMode
+        found = {name: (engine.get_tensor_mode(name), self._dtype(engine.get_tensor_dtype(name))) for name in names}
+        expected = {
+            spec.name: (mode, spec.dtype)
+            for mode, specs in ((modes.INPUT, record.inputs), (modes.OUTPUT, record.outputs))
+            for spec in specs
+        }
+        if found != expected:
+            odd = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+            raise ResourceError(
+                f"graph `{record.identity.graph}`: its engine's tensors aren't those of its record ({', '.join(odd)}); "
+                f"{again}"
+            )
+
+    def _dtype(self, kind: Any) -> str:
+        """An element type by the contract's name for it."""
+        types = self._api.DataType
+        return {types.FLOAT: "float32", types.HALF: "float16", types.INT64: "int64"}.get(kind, str(kind))
+
+
+def _logger(api: Any, messages: list[str]) -> Any:
+    """A logger of the library's kind that keeps its errors."""
+
+    class Keeper(api.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            api.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (api.ILogger.Severity.ERROR, api.ILogger.Severity.INTERNAL_ERROR):
+                messages.append(message.strip())
+
+    return Keeper()
