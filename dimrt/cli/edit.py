@@ -59,6 +59,7 @@ def command(
     composite: Literal["auto", "tone", "local", "none"],
     bundle: str | None,
     device: Device,
+    target: str | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
@@ -87,7 +88,7 @@ def command(
 
     source = read_photo(photo)
     console = Console(quiet=quiet, as_json=as_json)
-    editor = load_editor(bundle, device, threads, console)
+    editor = load_editor(bundle, device, target, threads, console)
     try:
         with cancel_on_interrupt() as cancel:
             result = editor.edit(source, instruction, options, on_event=console.on_event, cancel=cancel)

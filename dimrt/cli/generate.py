@@ -25,6 +25,7 @@ def command(
     quality: int,
     bundle: str | None,
     device: Device,
+    target: str | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
@@ -35,7 +36,7 @@ def command(
     from dimrt.photo.write import write_photo
 
     console = Console(quiet=quiet, as_json=as_json)
-    editor = load_editor(bundle, device, threads, console)
+    editor = load_editor(bundle, device, target, threads, console)
     options = EditOptions(steps=steps, guidance_scale=guidance, seed=seed)
     try:
         with cancel_on_interrupt() as cancel:

@@ -39,10 +39,13 @@ bundle_options = apply(
     ),
     click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
         default="auto",
         show_default=True,
-        help="Device to run on; cuda fails rather than fall back to the CPU.",
+        help="What to run on; a named one fails rather than fall back. tensorrt builds its engines at first use.",
+    ),
+    click.option(
+        "--target", metavar="NAME", help="Target of the TensorRT engines, a name or a .toml [default: this GPU's]."
     ),
     click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all cores]."),
 )

@@ -52,6 +52,7 @@ def command(
     plan_view: Literal["shared", "native"],
     bundle: str | None,
     device: Device,
+    target: str | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
@@ -67,7 +68,7 @@ def command(
 
     source = read_photo(photo)
     console = Console(quiet=quiet, as_json=as_json)
-    editor = load_editor(bundle, device, threads, console)
+    editor = load_editor(bundle, device, target, threads, console)
     options = EditOptions(max_new_tokens=max_plan_tokens, plan_view=plan_view)
     blueprint = write_plan(editor, source, instruction, options, console)
     if out is not None:

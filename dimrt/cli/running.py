@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     from dimrt.editor import Editor
     from dimrt.result import EditResult
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 
 
-def load_editor(bundle: str | None, device: Device, threads: int | None, console: Console) -> "Editor":
+def load_editor(
+    bundle: str | None, device: Device, target: str | None, threads: int | None, console: Console
+) -> "Editor":
     """Find, verify and load the bundle, and say which one runs and where it was named."""
     from dimrt.bundle import find_bundle
     from dimrt.editor import Editor
 
     path, source = find_bundle(bundle)
-    editor = Editor.load(path, device=device, threads=threads)
+    editor = Editor.load(path, device=device, target=target, threads=threads)
     console.note(f"bundle    {editor.bundle.manifest.name} ({source}: {path})")
     console.note(f"provider  {editor.provider}")
     return editor
