@@ -63,14 +63,6 @@ class MixedEngine:
         }
         return self._engine.run(cast, into=into, keep=keep)
 
-    def limit(self, axis: str) -> int | None:
-        """The longest a dimension may be."""
-        return self._engine.limit(axis)
-
-    def pinned(self, axis: str) -> int | None:
-        """The length that a dimension has in this engine."""
-        return self._engine.pinned(axis)
-
     def _cast(self, name: str, tensor: Tensor) -> Tensor:
         values = self._backend.to_host(tensor)
         return tensor if values.dtype == self._dtypes[name] else values.astype(self._dtypes[name])
