@@ -23,6 +23,7 @@ from dimrt.export.resources import check_disk, check_memory, out_of_memory
 from dimrt.export.staging import Staging
 from dimrt.export.verify import Verifier
 from dimrt.export.writer import TABLES, Writer
+from dimrt.files import explained
 from dimrt.manifest import FORMAT_VERSION, Designer, Graph, Manifest, Measured, Provenance
 from dimrt.prompt import Prompts
 
@@ -33,6 +34,8 @@ SOURCES = ("*.py", "graphs/*.py", "model/*.py", "precision/*.py")
 """Modules of this package that shape a bundle: an interrupted export goes on only with the same."""
 REPORT_SECONDS = 0.25
 """Between two reports of bytes."""
+TOLD = 0.05
+"""Share of the bytes from which on the time left is told: before, tracing the first graph is most of it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def export_bundle(
     key = _key(source, name, recipe, str(calibration))
     with Staging(out, key, replace=replace, restart=restart) as staging:
         try:
-            _Export(source, name, recipe, calibration, staging, notify).run()
+            with explained(Path(out), staging.root):
+                _Export(source, name, recipe, calibration, staging, notify).run()
             staging.publish()
         except (InputError, CheckpointError, CheckFailed):
             staging.discard()
@@ -194,7 +198,7 @@ class _Progress:
     def _tell(self, measured: Measured | None = None, note: str | None = None) -> None:
         left = None
         seconds, new = time.monotonic() - self._began, self._written - self._found
-        if self._size and new > 0:
+        if new > TOLD * self._size > 0:
             left = max(0, self._size - self._written) * seconds / new
         self._notify(ExportEvent(self._phase, self._done, self._total, measured, self._written, self._size, left, note))
 

@@ -74,7 +74,7 @@ class Stream:
 
     def __enter__(self) -> "Stream":
         """Open the file at its last good byte."""
-        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)), "r+b")
+        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
         try:
             self._resume()
         except BaseException:

@@ -20,8 +20,8 @@ from dimrt.prompt import Prompts
 LARGE = 10**9
 """Parameters from which on the deep graphs are compared on a copy of their first layers."""
 COMPARED_LAYERS = 2
-DEEP = ("vision", "language", "context", "step")
-"""Graphs over a stack of layers; the others are compared whole at every size."""
+DEEP = ("vision", "language", "step")
+"""Graphs over a stack of layers, where each layer needs the one before; the others are compared whole at every size."""
 LOAD_ERRORS = (
     state.Fail,
     state.InvalidArgument,
@@ -42,7 +42,7 @@ class Verifier:
         self.layers = COMPARED_LAYERS if sum(p.numel() for p in writer.dim.parameters()) >= LARGE else None
         compared = source if self.layers is None else Shallow(source, self.layers)
         self.shallow = None if self.layers is None else Writer(compared, writer.recipe, writer.statistics)
-        self.reference = Reference(compared)
+        self.reference = Reference(compared, None if self.layers is None else source)
         layers = compared.parts.designer.text_config.num_hidden_layers
         language = msgspec.structs.replace(designer.language, layers=layers)
         self.cases = Cases(self.reference, msgspec.structs.replace(designer, language=language), prompts)

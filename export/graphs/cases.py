@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dimrt import rope, schedule, vision
+from dimrt.export.model.painter import Painter
 from dimrt.export.model.source import Reference
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts, Turn
@@ -178,8 +179,10 @@ class Cases:
         return self.facts.language.hidden_size
 
     def _context(self) -> Iterator[Case]:
-        for condition in (self._guided, self.condition, torch.from_numpy(self.normal(2, 7, self.condition.shape[-1]))):
-            yield Case({"condition": condition.numpy()}, {"context": self._library_context(condition).numpy()})
+        conditions = (self._guided, self.condition, torch.from_numpy(self.normal(2, 7, self.condition.shape[-1])))
+        layers = [[self._library_context(each, painter) for each in conditions] for painter in self.dim.painters()]
+        for condition, contexts in zip(conditions, zip(*layers, strict=True), strict=True):
+            yield Case({"condition": condition.numpy()}, {"context": torch.cat(contexts).numpy()})
 
     @cached_property
     def _guided(self) -> Tensor:
@@ -187,9 +190,8 @@ class Cases:
         condition, _ = self.condition, self.latent
         return torch.cat([self.dim.painter.null_condition[None, : condition.shape[1]], condition])
 
-    def _library_context(self, condition: Tensor) -> Tensor:
-        """Keys and values seen inside the library's forward, by hooks on its modules."""
-        painter = self.dim.painter
+    def _library_context(self, condition: Tensor, painter: Painter) -> Tensor:
+        """Keys and values seen inside the library's forward, by hooks on its modules. They depend on no latent."""
         blocks = painter.transformer.transformer_blocks
         seen: list[Tensor] = []
         hooks = [
@@ -199,6 +201,8 @@ class Cases:
         ]
         try:
             latent = self.latent.expand(len(condition), -1, -1, -1)
+            if painter.config.position_side is None:
+                latent = latent[..., : painter.config.patch_size, : painter.config.patch_size]
             painter(latent, torch.tensor(500.0), condition, source=self._source(latent))
         finally:
             for hook in hooks:
@@ -215,8 +219,9 @@ class Cases:
         calls = schedule.flow_schedule(4, defaults.shift)
         latent = self.latent
         noise = torch.from_numpy(self.normal(*latent.shape))
-        guided = self._guided, self._library_context(self._guided)
-        alone = self.condition, self._library_context(self.condition)
+        guided, alone = (
+            (each, self._library_context(each, self.dim.painter)) for each in (self._guided, self.condition)
+        )
         for call, (condition, context) in (
             (calls[0], guided),
             (calls[1], guided),
