@@ -249,7 +249,7 @@ class _Export:
         found = sum(record.size for record in self.staging.sums.values())
         present = sum(path.stat().st_size for path in self.staging.folder.rglob("*") if path.is_file())
         check_disk(self.staging.root.parent, size, present)
-        check_memory(max(p.numel() for p in writer.dim.parameters()), 0)
+        check_memory(max(p.numel() for p in writer.dim.parameters()))
         self.progress.expect(size, found)
 
     def _statistics(self, writer: Writer) -> Statistics:

@@ -7,8 +7,11 @@ import torch
 from dimrt.engines.host import available_memory, free_disk
 from dimrt.errors import ResourceError
 
-BASE_BYTES = 1_500_000_000
-"""Libraries, a traced graph and the exporter's own objects; measured at full size."""
+BASE_BYTES, BYTES_A_VALUE = 1_000_000_000, 13
+"""Memory of an export: libraries and traced graphs, and so much for each value of the largest tensor, which is held as
+stored, converted and transposed while it is written, and by torch and ONNX Runtime in float32 while it is compared.
+
+Measured: benchmarks/results/export-size.json (4.8 GB for 311 million values), nano (0.8 GB)."""
 MARGIN_BYTES = 64 * 2**20
 """Disk for the graphs without their weights, the tokenizer and the journal."""
 
@@ -28,17 +31,13 @@ def check_disk(folder: Path, needed: int, kept: int) -> None:
         )
 
 
-def check_memory(largest: int, compared: int) -> None:
-    """Refuse when memory is too small for the largest tensor and for the comparison with torch.
-
-    Args:
-        largest: values of the largest tensor. It's held as it is stored, converted, and transposed.
-        compared: values of the largest part that is built in torch at once; its session holds it once more.
+def check_memory(largest: int) -> None:
+    """Refuse when memory is too small for an export whose largest tensor has so many values.
 
     Raises:
         ResourceError: with both numbers.
     """
-    needed = BASE_BYTES + max(3 * 4 * largest, 2 * 4 * compared)
+    needed = BASE_BYTES + BYTES_A_VALUE * largest
     available = available_memory()
     if available is not None and needed > available:
         raise ResourceError(
