@@ -3,9 +3,7 @@
 import hashlib
 import importlib.metadata
 import shutil
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,44 +15,25 @@ from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.published import HUB_IDS
 from dimrt.export.model.source import Source
 from dimrt.export.precision import Recipe
+from dimrt.export.precision.calibration_data import CalibrationData, calibration_data
 from dimrt.export.precision.statistics import Statistics
-from dimrt.export.ranges import assumed, measured
+from dimrt.export.progress import ExportEvent, Progress
+from dimrt.export.ranges import assumed_ranges, measured_ranges
 from dimrt.export.resources import check_disk, check_memory, out_of_memory
 from dimrt.export.staging import Staging
 from dimrt.export.verify import Verifier
 from dimrt.export.writer import TABLES, Writer
 from dimrt.files import explained
-from dimrt.manifest import FORMAT_VERSION, Designer, Graph, Manifest, Measured, Provenance
+from dimrt.manifest import FORMAT_VERSION, Designer, Graph, Manifest, Provenance
 from dimrt.prompt import Prompts
+
+__all__ = ["ExportEvent", "export_bundle"]
 
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 PACKAGES = ("torch", "transformers", "diffusers", "onnx", "onnxscript")
 """What shapes a graph; their versions go into the provenance."""
 SOURCES = ("*.py", "graphs/*.py", "model/*.py", "precision/*.py")
 """Modules of this package that shape a bundle: an interrupted export goes on only with the same."""
-REPORT_SECONDS = 0.25
-"""Between two reports of bytes."""
-TOLD = 0.05
-"""Share of the bytes from which on the time left is told: before, tracing the first graph is most of it."""
-
-
-@dataclass(frozen=True)
-class ExportEvent:
-    """Progress of an export.
-
-    `phase` is "load", "calibrate", a graph's name, "tables" or "verify"; `done` of `total` phases are complete.
-    `measured` comes with the event that completes a graph. `written` of about `size` bytes are in the bundle; `left`
-    is how many seconds the rest takes at the rate so far, when that is known. `note` says what a person should know.
-    """
-
-    phase: str
-    done: int
-    total: int
-    measured: Measured | None = None
-    written: int = 0
-    size: int = 0
-    left: float | None = None
-    note: str | None = None
 
 
 def export_bundle(
@@ -163,46 +142,6 @@ def _versions() -> dict[str, str]:
     return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
-class _Progress:
-    """Counts phases and bytes, and tells of them."""
-
-    def __init__(self, total: int, notify: Callable[[ExportEvent], None]) -> None:
-        self._notify, self._total = notify, total
-        self._done, self._phase = 0, "load"
-        self._written, self._size = 0, 0
-        self._began, self._found, self._reported = 0.0, 0, 0.0
-
-    def start(self, phase: str, note: str | None = None) -> None:
-        """A phase begins."""
-        self._phase = phase
-        self._tell(note=note)
-
-    def finish(self, measured: Measured | None = None) -> None:
-        """The phase is complete."""
-        self._done += 1
-        self._tell(measured)
-
-    def expect(self, size: int, found: int) -> None:
-        """About `size` bytes will be written in all, `found` are there already."""
-        self._size, self._written, self._found = size, found, found
-        self._began = time.monotonic()
-
-    def wrote(self, count: int) -> None:
-        """Bytes were written; told of a few times a second."""
-        self._written += count
-        now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS:
-            self._reported = now
-            self._tell()
-
-    def _tell(self, measured: Measured | None = None, note: str | None = None) -> None:
-        left = None
-        seconds, new = time.monotonic() - self._began, self._written - self._found
-        if new > TOLD * self._size > 0:
-            left = max(0, self._size - self._written) * seconds / new
-        self._notify(ExportEvent(self._phase, self._done, self._total, measured, self._written, self._size, left, note))
-
-
 class _Export:
     """One export into its staging folder."""
 
@@ -218,7 +157,7 @@ class _Export:
         self.source, self.name, self.recipe, self.calibration = source, name, recipe, calibration
         self.staging = staging
         self.names = graphs.graph_names(source.config)
-        self.progress = _Progress(len(self.names) + 3 + recipe.measured, notify)
+        self.progress = Progress(len(self.names) + 3 + recipe.measured, notify)
 
     def run(self) -> None:
         """Write and verify everything."""
@@ -230,9 +169,10 @@ class _Export:
         designer = facts.designer_facts(writer.dim, designer_folder)
         shutil.copyfile(designer_folder / facts.TOKENIZER, folder / TOKENIZER)
         prompts = Prompts(folder / TOKENIZER, designer)
+        data = self._calibration_data(self._manifest(designer, {}, None))
         progress.finish()
         if self.recipe.measured:
-            writer.statistics = self._statistics(writer)
+            writer.statistics = self._statistics(writer, data)
         verifier = Verifier(writer, designer, prompts)
         self.staging.on_bytes = progress.wrote
         records = {graph: self._graph(graph, writer, verifier) for graph in self.names}
@@ -252,34 +192,38 @@ class _Export:
         check_memory(max(p.numel() for p in writer.dim.parameters()))
         self.progress.expect(size, found)
 
-    def _statistics(self, writer: Writer) -> Statistics:
+    def _calibration_data(self, facts: Manifest) -> CalibrationData | None:
+        """What activations are measured on; None when they are assumed, or needn't be known."""
+        if not self.recipe.measured or self.source.random_seed is not None or self.calibration == "none":
+            return None
+        return calibration_data(None if self.calibration is None else Path(self.calibration), facts)
+
+    def _statistics(self, writer: Writer, data: CalibrationData | None) -> Statistics:
         """What is known of the activations; measured once, and kept for a run that goes on."""
         kept = self.staging.root / "statistics.safetensors"
         self.progress.start("calibrate")
         if kept.is_file():
             statistics = Statistics.load(kept)
-        elif self.source.random_seed is not None or self.calibration == "none":
-            statistics = assumed(writer, self.names)
+        elif data is None:
+            statistics = assumed_ranges(writer, self.names)
         else:
-            statistics = self._measure_ranges(writer)
+            statistics = self._measure_ranges(data)
         statistics.save(kept)
         self.progress.finish()
         return statistics
 
-    def _measure_ranges(self, writer: Writer) -> Statistics:
-        """Export the model unquantized beside the bundle, run it, and remove it."""
+    def _measure_ranges(self, data: CalibrationData) -> Statistics:
         bundle = self.staging.root / "unquantized"
-        folder = None if self.calibration is None else Path(self.calibration)
-        if not bundle.is_dir():
+
+        def export() -> None:
             export_bundle(
                 self.source,
                 bundle,
                 self.recipe.unquantized(),
                 on_event=lambda event: self.progress.start("calibrate", _unquantized(event)),
             )
-        statistics = measured(writer, bundle, folder, lambda done, total: self.progress.start("calibrate"))
-        shutil.rmtree(bundle)
-        return statistics
+
+        return measured_ranges(bundle, export, self.recipe, data, lambda: self.progress.start("calibrate"))
 
     def _graph(self, graph: str, writer: Writer, verifier: Verifier) -> Graph:
         """Write one graph and compare it with torch; one that is finished is left as it is."""

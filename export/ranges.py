@@ -1,16 +1,18 @@
-"""What an export knows of activations before it quantizes: measured on real requests, or assumed."""
+"""What an export knows of activations before it quantizes: measured on requests, or assumed."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dimrt.bundle import Bundle
+from dimrt.export.precision import Recipe
 from dimrt.export.precision.calibrate import calibrate, measured_by
-from dimrt.export.precision.calibration_data import calibration_data
+from dimrt.export.precision.calibration_data import CalibrationData
 from dimrt.export.precision.statistics import Statistics, assumed_statistics
 from dimrt.export.writer import Writer
 
 
-def assumed(writer: Writer, graphs: Sequence[str]) -> Statistics:
+def assumed_ranges(writer: Writer, graphs: Sequence[str]) -> Statistics:
     """Ranges of unit-normal activations for every product with a weight."""
     widths = {}
     for graph in graphs:
@@ -19,15 +21,19 @@ def assumed(writer: Writer, graphs: Sequence[str]) -> Statistics:
     return assumed_statistics(widths)
 
 
-def measured(writer: Writer, bundle: Path, folder: Path | None, on_item: Callable[[int, int], None]) -> Statistics:
-    """Run requests through an unquantized bundle and measure what enters the products that the recipe quantizes.
+def measured_ranges(
+    bundle: Path, export: Callable[[], object], recipe: Recipe, data: CalibrationData, on_item: Callable[[], None]
+) -> Statistics:
+    """Run requests through the unquantized model and measure what enters the products that `recipe` quantizes.
 
     Args:
-        writer: whose recipe it is.
-        bundle: with the recipe's dtypes.
-        folder: pictures and instructions; None for what the package brings.
-        on_item: told how much of how much is done.
+        bundle: where the unquantized bundle is, or is made; it's removed in the end.
+        export: makes it.
+        on_item: called after each step of a request.
     """
+    if not bundle.is_dir():
+        export()
     opened = Bundle.open(bundle, verify="layout")
-    data = calibration_data(folder, opened.manifest)
-    return calibrate(opened, measured_by(writer.recipe), data, on_item=on_item)
+    statistics = calibrate(opened, measured_by(recipe), data, on_item=lambda done, total: on_item())
+    shutil.rmtree(bundle)
+    return statistics

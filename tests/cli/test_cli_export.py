@@ -1,13 +1,19 @@
 """`dimrt export`: what it refuses, and what it says when it can't. The export itself is tested in tests/export."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli_harness import ROOT, Dimrt, left_in
+from cli_harness import ROOT, Dimrt, left_in, start
 from safetensors.numpy import load_file, save_file
 from tiny import write_tiny_checkpoint
+
+from dimrt.cli.console import Console
+from dimrt.cli.exporting import ExportView
+from dimrt.export.pipeline import ExportEvent
+from dimrt.manifest import Measured
 
 
 @pytest.fixture
@@ -84,6 +90,71 @@ def test_a_missing_parent_folder_is_refused_first(dimrt: Dimrt, tmp_path: Path) 
     outcome = dimrt("export", "--checkpoint", "nowhere", "-o", tmp_path / "a" / "b")
     assert outcome.code == 2
     assert "--out" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--random-weights", "dim-7b"), "dim-4.6b-edit, dim-4.6b-t2i"),
+        (("--checkpoint", "nano", "--recipe", "int3"), "int3"),
+        (("--checkpoint", "nano", "--int8", "--calibration", "nowhere"), "nowhere"),
+        (("--checkpoint", "nano", "--target", "rtx-40600"), "rtx-4060"),
+        (("--checkpoint", "nano", "--random-weights", "dim-4.6b-edit"), "exclude each other"),
+        (("--checkpoint", "nano", "--seed", "3"), "--random-weights"),
+        (("--checkpoint", "nano", "--int4", "--recipe", "fp16"), "--int4 and --recipe exclude each other"),
+    ],
+)
+def test_a_wrong_choice_is_named_before_anything_is_made(
+    dimrt: Dimrt, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    outcome = dimrt("export", *words, "-o", tmp_path / "out", "--offline")
+    assert outcome.code == 2
+    assert said in outcome.err and "Traceback" not in outcome.err
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process there")
+def test_an_interrupted_export_says_how_to_go_on(checkpoint: Path, out: Path) -> None:
+    """Ctrl-C when the first graph is there: exit code 130, what is finished stays, the same command goes on."""
+    out.parent.mkdir()
+    words = ("export", "--checkpoint", checkpoint, "--fp32", "-o", out, "--offline")
+    process = start(*words, stderr=subprocess.PIPE, text=True)
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "language" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    said += process.stderr.read()
+    assert process.wait() == 130
+    assert "the same command again" in said and "--restart" in said and "Traceback" not in said
+    assert left_in(out.parent) == [".tiny.dimrt-export"]
+    process = start(*words, stderr=subprocess.PIPE, text=True)
+    assert "going on" in next(line for line in process.stderr if "note" in line)
+    process.send_signal(signal.SIGINT)
+    process.stderr.read()
+    process.wait()
+
+
+def test_progress_without_a_terminal_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """A phase once when it starts and once when it's done, and a line about bytes now and then."""
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr("dimrt.cli.exporting.time.monotonic", lambda: float(next(clock)))
+    measured = Measured(max_abs=0.1, relative=2e-4, limit=1e-2, cases=2, layers=2)
+    events = [
+        ExportEvent("step", 3, 10),
+        *(ExportEvent("step", 3, 10, written=n * 10**9, size=4 * 10**9, left=65.0) for n in (1, 2, 3, 4)),
+        ExportEvent("step", 4, 10, measured, written=4 * 10**9, size=4 * 10**9),
+    ]
+    with ExportView(Console(quiet=False, as_json=False)) as view:
+        for event in events:
+            view.on_event(event)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "[3/10] step"
+    assert lines[-1] == "[4/10] step: differs from torch by 2.0e-04 on its first 2 layers (limit 1.0e-02)"
+    assert "step       2.00 of 4.00 GB, about 1 min 05 s left" in lines
+    assert len(lines) < 6
+    assert view.graphs["step"]["layers"] == 2
 
 
 def test_without_the_export_extra_it_says_what_to_install(tmp_path: Path) -> None:

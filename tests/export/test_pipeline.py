@@ -1,4 +1,4 @@
-"""Export as a whole: what is written, what is refused, and that nothing is left behind when it fails."""
+"""Export as a whole: what is written, what is refused, and what is left behind when it fails or is interrupted."""
 
 import hashlib
 import sys
@@ -12,12 +12,13 @@ from tiny import write_tiny_checkpoint
 
 from dimrt.bundle import Bundle
 from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, ResourceError
-from dimrt.export import graphs, pipeline
+from dimrt.export import graphs, resources
 from dimrt.export.graphs.cases import Case
 from dimrt.export.graphs.check import errors, measure
 from dimrt.export.graphs.contract import GraphDefinition
 from dimrt.export.pipeline import ExportEvent, export_bundle
 from dimrt.export.precision import FP16, FP32
+from dimrt.export.writer import Writer
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,9 @@ def test_a_graph_out_of_tolerance_fails_the_export(
 
     def bent(*arguments: object) -> GraphDefinition:
         definition = define(*arguments)
-        definition.module.second.weight = torch.nn.Parameter(definition.module.second.weight * 1.01)
+        weight = definition.module.second.weight
+        make = weight.origin.make
+        weight.origin = replace(weight.origin, make=lambda tensor: make(tensor) * 1.01)
         return definition
 
     monkeypatch.setattr(graphs, "define", bent)
@@ -100,53 +103,71 @@ def test_a_graph_out_of_tolerance_fails_the_export(
 
 @pytest.mark.usefixtures("connector_only")
 @pytest.mark.skipif(sys.platform == "win32", reason="no file-size limit there")
-@pytest.mark.parametrize("limit", [6_000, 60_000], ids=["in a graph", "in a table"])
-def test_a_write_that_runs_out_of_room_leaves_nothing(checkpoint: Path, tmp_path: Path, limit: int) -> None:
+@pytest.mark.parametrize(("limit", "kept"), [(6_000, False), (60_000, True)], ids=["in a graph", "in a table"])
+def test_a_write_that_runs_out_of_room_goes_on_later(checkpoint: Path, tmp_path: Path, limit: int, kept: bool) -> None:
+    """What was finished stays, if anything was; with room again the same call gives the bundle it would have given."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def shrink(event: ExportEvent) -> None:
+        if event.phase == "connector" and event.measured is None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
     try:
-        with pytest.raises(ResourceError, match="free some space"):
-            export_bundle(
-                checkpoint,
-                tmp_path / "out",
-                FP32,
-                offline=True,
-                on_event=lambda event: (
-                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-                    if event.phase == "connector" and event.measured is None
-                    else None
-                ),
-            )
+        with pytest.raises(ResourceError, match="free some space") as caught:
+            export_bundle(checkpoint, tmp_path / "out", FP32, offline=True, on_event=shrink)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == []
+    assert ("run the same command again" in str(caught.value)) == kept
+    assert [path.name for path in tmp_path.iterdir()] == ([".out.dimrt-export"] if kept else [])
+    export_bundle(checkpoint, tmp_path / "out", FP32, offline=True)
+    fresh = export_bundle(checkpoint, tmp_path / "fresh", FP32, offline=True)
+    assert contents(tmp_path / "out") == contents(fresh)
 
 
 @pytest.mark.usefixtures("connector_only")
 def test_too_little_memory_is_said_so(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(checkpoint: object) -> None:
-        torch.empty(2**60)
-
-    monkeypatch.setattr(pipeline, "build_dim", fail)
+    monkeypatch.setattr(Writer, "write_graph", lambda *arguments: torch.empty(2**60))
     with pytest.raises(ResourceError, match="memory"):
         export_bundle(checkpoint, tmp_path / "out", FP32, offline=True)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("connector_only")
-def test_a_cancelled_export_leaves_the_old_bundle(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["available_memory", "free_disk"])
+def test_a_machine_that_is_too_small_is_refused_before_any_graph(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(resources, what, lambda *arguments: 1_000)
+    seen: list[ExportEvent] = []
+    with pytest.raises(ResourceError, match=r"\d,\d{3}.* 1,000 are") as caught:
+        export_bundle(checkpoint, tmp_path / "out", FP32, offline=True, on_event=seen.append)
+    assert caught.value.exit_code == 3
+    assert {event.phase for event in seen} == {"load"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("connector_only")
+@pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
+def test_a_cancelled_export_leaves_the_old_bundle_and_goes_on_later(
+    checkpoint: Path, tmp_path: Path, error: type[BaseException]
+) -> None:
     out = export_bundle(checkpoint, tmp_path / "out", FP32, offline=True)
     before = contents(out)
 
     def cancel(event: ExportEvent) -> None:
         if event.phase == "verify":
-            raise Cancelled
+            raise error
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(error):
         export_bundle(checkpoint, out, FP16, offline=True, replace=True, on_event=cancel)
     assert contents(out) == before
-    assert list(tmp_path.iterdir()) == [out]
+    notes: list[str | None] = []
+    export_bundle(checkpoint, out, FP16, offline=True, replace=True, on_event=lambda event: notes.append(event.note))
+    assert any(note and "going on" in note for note in notes)
+    assert contents(out) == contents(export_bundle(checkpoint, tmp_path / "fresh", FP16, offline=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "out"]
 
 
 @pytest.mark.parametrize(
