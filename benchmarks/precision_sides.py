@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from dimrt.backends.onnxruntime import OrtBackend
+from dimrt.export.model.assembly import empty_dim
 from dimrt.export.model.source import Source
 from dimrt.export.precision.recipe import Recipe
 from dimrt.export.precision.statistics import assumed_statistics
@@ -51,6 +52,18 @@ class Graphs:
 def _widths(module: nn.Module) -> dict[str, int]:
     """Input channels of every matrix."""
     return {name: parameter.shape[0] for name, parameter in module.named_parameters() if parameter.dim() == 2}
+
+
+def library_part(source: Source, part: str, dtype: torch.dtype) -> nn.Module:
+    """`designer` or `painter` as the library's class, its weights read one at a time into `dtype`."""
+    module: nn.Module = getattr(empty_dim(source.config, source.parts), part)
+    if part == "designer":
+        del module.model.visual
+    state = {name: source.read(f"{part}.{name}").to(dtype, copy=True) for name, _ in module.named_parameters()}
+    module.load_state_dict(state, strict=False, assign=True)
+    if part == "designer":
+        module.tie_weights()
+    return module.eval().requires_grad_(False)
 
 
 class TextInputs:

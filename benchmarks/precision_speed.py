@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 from common import peak_memory_mib, write_result
-from precision_sides import Graphs, OrtPainter, OrtText, PaintInputs, TextInputs, TorchPainter, TorchText
+from precision_sides import Graphs, OrtPainter, OrtText, PaintInputs, TextInputs, TorchPainter, TorchText, library_part
 
 from dimrt.export.facts import language_facts
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.random import RandomCheckpoint
-from dimrt.export.model.source import Reference, Shallow, Source
+from dimrt.export.model.source import Shallow, Source
 from dimrt.export.pipeline import NANO
 from dimrt.export.precision.recipe import load_recipe
 from dimrt.schedule import flow_schedule
@@ -128,7 +128,7 @@ def language(source: Source, args: argparse.Namespace, folder: Path) -> dict[str
         decode[f"ort {recipe}"] = lambda side=side: timed(lambda: side.read(1))
         prefill[f"ort {recipe}"] = lambda side=side: timed(lambda: side.read(args.prompt))
     for name in args.torch:
-        text = TorchText(Reference(source).designer.to(TORCH[name]), inputs)
+        text = TorchText(library_part(source, "designer", TORCH[name]), inputs)
         weights[f"torch {name}"] = _bytes(text.model.layers, text.model.norm, text.head)
         decode[f"torch {name}"] = lambda text=text: _read(text, 1)
         prefill[f"torch {name}"] = lambda text=text: _read(text, args.prompt)
@@ -169,7 +169,7 @@ def step(source: Source, args: argparse.Namespace, folder: Path) -> dict[str, An
         contexts[f"ort {recipe}"] = lambda side=side: timed(side.prepare)
         steps[f"ort {recipe}"] = lambda side=side: timed(side.step)
     for name in args.torch:
-        painter = Reference(source).painter.to(TORCH[name])
+        painter = library_part(source, "painter", TORCH[name])
         peer = TorchPainter(painter, inputs)
         steps[f"torch {name}"] = lambda peer=peer: timed(peer.step)
         weights[f"torch {name}"] = _bytes(painter.transformer)
