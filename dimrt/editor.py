@@ -1,7 +1,7 @@
 """The editor: the public face of the chain, whole or in named steps."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -222,7 +222,8 @@ class Editor:
         try:
             yield
         except ResourceError:
-            self._chain.close()
+            with suppress(ResourceError):  # the first error is the one to tell
+                self._chain.close()
             raise
 
 

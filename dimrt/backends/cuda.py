@@ -8,7 +8,7 @@ never disturbed.
 import ctypes
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,9 +155,16 @@ class Device:
             )
         self._check("cuMemcpy2DUnaligned", result)
 
+    def discard(self, name: str, handle: Any, *more: Any) -> None:
+        """Give something back from a destructor, where nobody can be told of an error."""
+        if not sys.is_finalizing():
+            with suppress(ResourceError):
+                self.call(name, handle, *more)
+
     def __del__(self) -> None:
         if not sys.is_finalizing() and getattr(self, "_context", None) is not None:
-            self._checked("cuDevicePrimaryCtxRelease", self._device)
+            with suppress(ResourceError):
+                self._checked("cuDevicePrimaryCtxRelease", self._device)
 
     def _facts(self) -> Facts:
         attribute = self.driver.CUdevice_attribute
@@ -218,8 +225,8 @@ class Graph:
         self._device.call("cuGraphLaunch", self._executable, stream.handle)
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "_executable"):
-            self._device.call("cuGraphExecDestroy", self._executable)
+        if hasattr(self, "_executable"):
+            self._device.discard("cuGraphExecDestroy", self._executable)
 
 
 class Stream:
@@ -262,8 +269,8 @@ class Stream:
             device.call("cuGraphDestroy", captured)
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "handle"):
-            self.device.call("cuStreamDestroy", self.handle)  # its memory goes once its work is over
+        if hasattr(self, "handle"):
+            self.device.discard("cuStreamDestroy", self.handle)  # its memory goes once its work is over
 
 
 class Event:
@@ -288,8 +295,8 @@ class Event:
         return float(self._device.call("cuEventElapsedTime", earlier.handle, self.handle)[0]) / 1000
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "handle"):
-            self._device.call("cuEventDestroy", self.handle)  # waits that were queued on it stay
+        if hasattr(self, "handle"):
+            self._device.discard("cuEventDestroy", self.handle)  # waits that were queued on it stay
 
 
 def host_view(address: int, nbytes: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -58,7 +58,8 @@ class Buffer:
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
-            self.free()
+            with suppress(ResourceError):
+                self.free()
 
 
 class Memory:
@@ -152,8 +153,8 @@ class Memory:
         return pool
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and self._pool is not None:
-            self.device.call("cuMemPoolDestroy", self._pool)
+        if getattr(self, "_pool", None) is not None:
+            self.device.discard("cuMemPoolDestroy", self._pool)
 
 
 class Pinned:
@@ -178,8 +179,8 @@ class Pinned:
         return array
 
     def __del__(self) -> None:
-        if not sys.is_finalizing() and hasattr(self, "address"):
-            self._device.call("cuMemFreeHost", self.address)
+        if hasattr(self, "address"):
+            self._device.discard("cuMemFreeHost", self.address)
 
 
 class DeviceTensor:

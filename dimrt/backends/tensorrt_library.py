@@ -37,9 +37,12 @@ class Library:
         """
         graph = record.identity.graph
         again = f"remove it with `dimrt engines rm {record.key}` and build it again"
-        with self._device.current(), self._cache.plan(record) as plan:
-            self._messages.clear()
-            engine = self._runtime.deserialize_cuda_engine(plan)
+        self._messages.clear()
+        try:
+            with self._device.current(), self._cache.plan(record) as plan:
+                engine = self._runtime.deserialize_cuda_engine(plan)
+        except OSError as error:
+            raise ResourceError(f"graph `{graph}`: its engine can't be read ({error.strerror}); {again}") from error
         if engine is None:
             raise self.complaint(graph, f"its engine can't be used on this GPU; {again}", record.plan_bytes)
         self._check(record, engine, again)

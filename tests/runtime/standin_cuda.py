@@ -100,6 +100,7 @@ class StandinCuda:
     Attributes:
         limit: bytes of the GPU's memory.
         calls: how often each function was called.
+        copied: kind ("in", "out", "on") and bytes of every copy that was queued or captured.
     """
 
     CUresult = CUresult
@@ -130,7 +131,8 @@ class StandinCuda:
         self.contexts: list[int] = []
         self.retained = 0
         self.calls: dict[str, int] = {}
-        self._failures: dict[str, tuple[int, CUresult]] = {}
+        self.copied: list[tuple[str, int]] = []
+        self._failures: dict[str, tuple[range, CUresult]] = {}
         self._next_address, self._next_handle = FIRST_ADDRESS, 16
 
     def CUmemPoolProps(self) -> Any:
@@ -138,9 +140,14 @@ class StandinCuda:
 
     # What a test asks and sets.
 
-    def fail(self, function: str, nth: int, code: CUresult) -> None:
-        """Let the nth call of a function from now on (0: the next) fail."""
-        self._failures[function] = (self.calls.get(function, 0) + nth, code)
+    def fail(self, function: str, nth: int, code: CUresult, *, times: int = 1) -> None:
+        """Let the nth call of a function from now on (0: the next) fail, and those after it, `times` in all."""
+        first = self.calls.get(function, 0) + nth
+        self._failures[function] = range(first, first + times), code
+
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+        self._failures.clear()
 
     @property
     def used(self) -> int:
@@ -196,8 +203,8 @@ class StandinCuda:
         """Count a call; its result code."""
         count = self.calls.get(name, 0)
         self.calls[name] = count + 1
-        if self._failures.get(name, (-1, 0))[0] == count:
-            return self._failures.pop(name)[1]
+        if name in self._failures and count in self._failures[name][0]:
+            return self._failures[name][1]
         if context and not self.contexts:
             return CUresult.CUDA_ERROR_INVALID_CONTEXT
         capturing = [stream for stream in self.streams.values() if stream.captured is not None]
@@ -318,18 +325,21 @@ class StandinCuda:
         def work() -> None:
             self.at(target, nbytes)[:] = self.host_at(source, nbytes)
 
+        self.copied.append(("in", nbytes))
         return self._queued("cuMemcpyHtoDAsync", stream, work)
 
     def cuMemcpyDtoHAsync(self, target: int, source: int, nbytes: int, stream: int) -> tuple[Any, ...]:
         def work() -> None:
             self.host_at(target, nbytes)[:] = self.at(source, nbytes)
 
+        self.copied.append(("out", nbytes))
         return self._queued("cuMemcpyDtoHAsync", stream, work)
 
     def cuMemcpyDtoDAsync(self, target: int, source: int, nbytes: int, stream: int) -> tuple[Any, ...]:
         def work() -> None:
             self.at(target, nbytes)[:] = self.at(source, nbytes).copy()
 
+        self.copied.append(("on", nbytes))
         return self._queued("cuMemcpyDtoDAsync", stream, work)
 
     def cuMemsetD8Async(self, target: int, value: int, nbytes: int, stream: int) -> tuple[Any, ...]:

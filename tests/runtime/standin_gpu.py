@@ -24,6 +24,8 @@ from dimrt.files import atomic_write
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 WEIGHTS = 4096
+LENGTH = 512
+"""Cache rows of the engines."""
 TARGET = """
 name = "{name}"
 device = "Stand-in GPU"
@@ -62,7 +64,7 @@ width = [2, 16, 64]
 
 
 def write_target(
-    folder: Path, name: str = "standin", *, residency: str = "all", length: int = 512, tokens: int = 512
+    folder: Path, name: str = "standin", *, residency: str = "all", length: int = LENGTH, tokens: int = 512
 ) -> Path:
     """A target file for the stand-in GPU."""
     path = folder / f"{name}.toml"

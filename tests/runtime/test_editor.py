@@ -36,11 +36,6 @@ def editor(edit_bundle: Bundle, recording: RecordingBackend) -> Editor:
 
 
 @pytest.fixture(scope="session")
-def photo(chain_arrays: Arrays) -> NDArray[np.uint8]:
-    return chain_arrays["source_uint8"]
-
-
-@pytest.fixture(scope="session")
 def undisturbed(edit_bundle: Bundle, edit_backend: OrtBackend, photo: NDArray[np.uint8]) -> EditResult:
     return Editor(edit_bundle, edit_backend).edit(photo, INSTRUCTION, FAST)
 
