@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -221,10 +222,19 @@ class Editor:
         """When the machine gives out, all memory is free again before the error is seen: a smaller edit can follow."""
         try:
             yield
-        except ResourceError:
+        except ResourceError as error:
+            _drop_frames(error)
             with suppress(ResourceError):  # the first error is the one to tell
                 self._chain.close()
             raise
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Let an error hold no variable of the functions it came through: some of them are engines."""
+    seen: BaseException | None = error
+    while seen is not None:
+        clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
 
 
 def _photo(image: Picture) -> Photo:

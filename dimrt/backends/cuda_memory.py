@@ -163,7 +163,10 @@ class Pinned:
     def __init__(self, device: Device, nbytes: int) -> None:
         self.nbytes = nbytes
         self._device = device
-        self.address = int(device.call("cuMemHostAlloc", max(nbytes, 1), 0)[0])
+        try:
+            self.address = int(device.call("cuMemHostAlloc", max(nbytes, 1), 0)[0])
+        except OutOfMemory as error:
+            raise OutOfMemory("copies to and from the host", nbytes, *device.memory()) from error
         self.bytes = host_view(self.address, max(nbytes, 1))
 
     def write(self, offset: int, array: Array) -> None:

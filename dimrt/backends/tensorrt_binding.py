@@ -119,7 +119,9 @@ class Binding:
         self._outputs = lane.memory.allocate(self._leaving.nbytes, lane.stream, f"the outputs of `{name}`")
         self._pinned = Pinned(lane.memory.device, self._sent_bytes) if fixed else None
         self._landed = Pinned(lane.memory.device, self._fetched_bytes) if fixed else None
-        self.kept = {output: self._place_of_kept(name, output, shapes[output], outputs[output]) for output in call.keep}
+        self.kept: dict[str, DeviceTensor] = {}
+        for output in call.keep:  # a comprehension's cell would hold this object as long as an error's traceback
+            self.kept[output] = self._place_of_kept(name, output, shapes[output], outputs[output])
         self._set_addresses(call)
 
     def run(self, call: Call) -> None:
