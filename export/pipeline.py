@@ -76,7 +76,7 @@ def export_bundle(
         ResourceError: disk or memory is too small, or exhausted.
     """
     notify = on_event or (lambda event: None)
-    source, name = _open(checkpoint, designer, autoencoder, offline)
+    source, name = open_source(checkpoint, designer, autoencoder, offline)
     key = _key(source, name, recipe, str(calibration))
     with Staging(out, key, replace=replace, restart=restart) as staging:
         try:
@@ -108,7 +108,7 @@ def _keep(staging: Staging) -> str:
     return ""
 
 
-def _open(
+def open_source(
     checkpoint: str | Path | Source | None,
     designer: str | Path | None,
     autoencoder: str | Path | None,
@@ -164,12 +164,12 @@ class _Export:
         progress, folder = self.progress, self.staging.folder
         progress.start("load", _found(self.staging))
         writer = Writer(self.source, self.recipe)
-        self._check_resources(writer)
         designer_folder = self.source.parts.designer_folder
         designer = facts.designer_facts(writer.dim, designer_folder)
         shutil.copyfile(designer_folder / facts.TOKENIZER, folder / TOKENIZER)
         prompts = Prompts(folder / TOKENIZER, designer)
         data = self._calibration_data(self._manifest(designer, {}, None))
+        self._check_resources(writer, unquantized=data is not None)
         progress.finish()
         if self.recipe.measured:
             writer.statistics = self._statistics(writer, data)
@@ -184,13 +184,18 @@ class _Export:
         Bundle.open(folder, verify="layout")
         progress.finish()
 
-    def _check_resources(self, writer: Writer) -> None:
-        size = sum(map(writer.graph_bytes, self.names)) + sum(map(writer.table_bytes, TABLES))
-        found = sum(record.size for record in self.staging.sums.values())
-        present = sum(path.stat().st_size for path in self.staging.folder.rglob("*") if path.is_file())
-        check_disk(self.staging.root.parent, size, present)
-        check_memory(max(p.numel() for p in writer.dim.parameters()))
-        self.progress.expect(size, found)
+    def _check_resources(self, writer: Writer, unquantized: bool) -> None:
+        """Refuse what can't end well; `unquantized` says that such a bundle is made for calibration, beside."""
+        size = self._size(writer)
+        beside = self._size(Writer(self.source, self.recipe.unquantized())) if unquantized else 0
+        present = sum(path.stat().st_size for path in self.staging.root.rglob("*") if path.is_file())
+        check_disk(self.staging.root.parent, size + beside, present)
+        check_memory(max(parameter.numel() for parameter in writer.dim.parameters()))
+        self.progress.expect(size, sum(record.size for record in self.staging.sums.values()))
+
+    def _size(self, writer: Writer) -> int:
+        """About what a bundle will hold."""
+        return sum(map(writer.graph_bytes, self.names)) + sum(map(writer.table_bytes, TABLES))
 
     def _calibration_data(self, facts: Manifest) -> CalibrationData | None:
         """What activations are measured on; None when they are assumed, or needn't be known."""

@@ -62,9 +62,10 @@ class Staging:
         Raises:
             InputError: `out` is taken, or its parent is missing.
         """
+        self.root = staging_folder(Path(out).resolve())
+        _sweep(self.root)
         self._out, self._replace = folder_target(out, replace=replace), replace
         self._key, self._restart = key, restart
-        self.root = staging_folder(self._out)
         self.folder = self.root / BUNDLE
         self.found = "nothing"
         self.on_bytes: Callable[[int], None] = lambda count: None
@@ -82,6 +83,7 @@ class Staging:
         with explained(self._out, self.root):
             self._lock = _locked(self.root, self._out)
             try:
+                self._put_back()
                 self._go_on()
             except BaseException:
                 self._release()
@@ -99,6 +101,13 @@ class Staging:
             if file is not None:
                 file.close()
         self._journal = self._lock = None
+
+    def _put_back(self) -> None:
+        """Undo a replacement that was killed between its two renames."""
+        replaced = self.root / REPLACED
+        if replaced.is_dir() and not self._out.exists():
+            replaced.rename(self._out)
+            folder_target(self._out, replace=self._replace)
 
     def _go_on(self) -> None:
         """Read the journal; begin anew where it is of another export, damaged or absent."""
@@ -201,6 +210,14 @@ class Staging:
 def staging_folder(out: Path) -> Path:
     """Where an export to `out` is made."""
     return out.parent / f".{out.name}.dimrt-export"
+
+
+def _sweep(root: Path) -> None:
+    """Remove what an export left that was killed after its bundle appeared: there is no bundle in it any more."""
+    if (root / JOURNAL).is_file() and not (root / BUNDLE).exists():
+        with (root / LOCK).open("a+b") as file:
+            if _lock(file):
+                shutil.rmtree(root, ignore_errors=True)
 
 
 def _read_journal(path: Path) -> tuple[list[Line], int]:

@@ -72,7 +72,7 @@ class ExportView:
             self._console.note(describe_event(event))
         if self._console.terminal and not self._console.as_json:
             self._draw(event)
-        elif event.size and time.monotonic() - self._said >= LINE_SECONDS:
+        elif event.written and time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
             self._console.note(f"{event.phase:<10} {describe_bytes(event)}")
 

@@ -321,6 +321,25 @@ def test_what_another_export_left_is_seen_before_it_is_discarded(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("renames", [1, 2])
+@pytest.mark.parametrize("key", ["same", "another"])
+def test_a_kill_while_a_bundle_is_replaced_loses_neither(tmp_path: Path, renames: int, key: str) -> None:
+    """Between the two renames the old folder is put back; after the second the new one stands, and the rest goes."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "content").write_text("old")
+    with Staging(out, "same", replace=True) as staging:
+        (staging.folder / "content").write_text("new")
+    out.rename(staging.root / "replaced")
+    if renames == 2:
+        staging.folder.rename(out)
+    with Staging(out, key, replace=True) as again:
+        assert (out / "content").read_text() == ("old" if renames == 1 else "new")
+        assert again.found == {(1, "same"): "this", (1, "another"): "another"}.get((renames, key), "nothing")
+        again.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_below_the_weights(tmp_path: Path) -> None:
     """A model whose weights are larger than what its export may take beside the libraries."""
