@@ -7,7 +7,7 @@ of real activations, a = none among them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,10 @@ class Sample:
         """Every k-th column."""
         step = max(1, weight.shape[1] // SAMPLED_COLUMNS)
         return cls(weight[:, ::step].contiguous(), weight.abs().amax(1), form, group)
+
+    def in_form(self, form: Format, group: int | None) -> "Sample":
+        """The same weight in another format."""
+        return replace(self, form=form, group=group)
 
 
 @dataclass(frozen=True)
