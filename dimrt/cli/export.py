@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dimrt.cli.analyzing import BUDGET, check_recipe_out
+from dimrt.cli.analyzing import analyze as run_analysis
 from dimrt.cli.console import Console, cancel_on_interrupt, print_json
 from dimrt.cli.exporting import ExportView
 from dimrt.cli.options import SEED_LIMIT, check_writable, output_options
@@ -145,6 +147,17 @@ def build_engines(bundle: Path, target: "Target", console: Console) -> list[dict
 @click.option("--designer", metavar="DIR|HUB_ID", help="Where the Qwen2.5-VL files are [default: the checkpoint's].")
 @click.option("--autoencoder", metavar="DIR|HUB_ID", help="Where the DC-AE files are [default: the checkpoint's].")
 @click.option("--offline", is_flag=True, help="Open no socket: use folders and what was fetched before.")
+@click.option(
+    "--analyze",
+    is_flag=True,
+    help="Write no bundle: measure what each format costs each layer, and write a recipe within --budget to --out.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help=f"Of --analyze: relative error that the products of a graph may have together [default: {BUDGET}].",
+)
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an interrupted export left.")
 @output_options
@@ -159,6 +172,8 @@ def command(
     designer: str | None,
     autoencoder: str | None,
     offline: bool,
+    analyze: bool,
+    budget: float | None,
     force: bool,
     restart: bool,
     as_json: bool,
@@ -173,7 +188,13 @@ def command(
     device = None if target is None else buildable_target(target)
     name = chosen_recipe(precisions, recipe, "fp16" if device is None else device.recipe)
     place = out or default_out(checkpoint or (random_weights and f"{random_weights}-random"), name)
-    check_out(place, force)
+    if budget is not None and not analyze:
+        raise click.UsageError("--budget goes with --analyze.", click.get_current_context())
+    if analyze:
+        place = out or place.with_name(f"{place.name}-within-{budget or BUDGET:g}.toml")
+        check_recipe_out(place, force)
+    else:
+        check_out(place, force)
     try:
         from dimrt.export.pipeline import export_bundle
         from dimrt.export.precision import load_recipe
@@ -184,6 +205,19 @@ def command(
     chosen = load_recipe(name)
     source = chosen_source(checkpoint, random_weights, seed)
     console = Console(quiet=quiet, as_json=as_json)
+    if analyze:
+        run_analysis(
+            source,
+            chosen,
+            place,
+            budget or BUDGET,
+            console,
+            designer=designer,
+            autoencoder=autoencoder,
+            calibration=calibration,
+            offline=offline,
+        )
+        return
     with ExportView(console) as view, resumable(place):
         export_bundle(
             source,

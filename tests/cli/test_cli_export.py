@@ -101,6 +101,8 @@ def test_a_missing_parent_folder_is_refused_first(dimrt: Dimrt, tmp_path: Path) 
         (("--checkpoint", "nano", "--target", "rtx-40600"), "rtx-4060"),
         (("--checkpoint", "nano", "--random-weights", "dim-4.6b-edit"), "exclude each other"),
         (("--checkpoint", "nano", "--seed", "3"), "--random-weights"),
+        (("--checkpoint", "nano", "--analyze", "--budget", "0"), "--budget"),
+        (("--checkpoint", "nano", "--budget", "0.1"), "--analyze"),
         (("--checkpoint", "nano", "--int4", "--recipe", "fp16"), "--int4 and --recipe exclude each other"),
     ],
 )
