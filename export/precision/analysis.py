@@ -95,6 +95,10 @@ class Analysis:
             chosen |= _within(layers, OFFERED[graph], budget)
         return chosen
 
+    def unchanged(self) -> dict[Layer, Format]:
+        """Every layer in half precision, to compare sizes with."""
+        return dict.fromkeys(self.layers, "float")
+
     def recipe_within(self, budget: float, base: Recipe = FP16) -> Recipe:
         """The recipe of `chosen`, with the dtypes of `base`. Limits have room over the predicted error.
 
