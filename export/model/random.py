@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -194,7 +193,7 @@ def _merged(groups: list[dict[str, tuple[int, ...]]]) -> dict[str, tuple[int, ..
     return {name: shape for group in groups for name, shape in group.items()}
 
 
-def _main() -> int:
+def _main() -> None:
     parser = argparse.ArgumentParser(description="Write a checkpoint of random numbers at a published model's size.")
     parser.add_argument("name", choices=list(NAMES))
     parser.add_argument("folder", type=Path)
@@ -203,10 +202,8 @@ def _main() -> int:
     try:
         RandomCheckpoint.published(arguments.name, arguments.seed).write_checkpoint(arguments.folder)
     except DimrtError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()
