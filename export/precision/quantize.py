@@ -10,20 +10,17 @@ quantizers pin old transformers; torchao rewrites torch modules whose int4 kerne
 is a few lines; the files are checked by ONNX's own reference and run by both runtimes.
 """
 
-from functools import partial
-
 import numpy as np
 import onnx_ir as ir
-import torch
-from torch import Tensor
 
 from dimrt.export.graphs.weights import Piece
 from dimrt.export.precision import scaling
+from dimrt.export.precision.absorb import absorb, tied_channels
 from dimrt.export.precision.formats import IR_TYPES, LARGEST, STORED, Format, Stored, group_size
 from dimrt.export.precision.recipe import MEASURED, Recipe, Rule
-from dimrt.export.precision.sites import Product, Site, find_sites, linear_producer, norm_before, shared_heads
+from dimrt.export.precision.sites import Product, Site, find_sites
 from dimrt.export.precision.statistics import InputStatistics, Statistics
-from dimrt.export.precision.store import TORCH_TYPES, Store
+from dimrt.export.precision.store import Store
 
 EPSILON = 2.0**-20
 ACTIVATIONS: frozenset[Format] = frozenset({"w8a8", "fp8"})
@@ -69,7 +66,7 @@ def _quantize_site(
     if inputs is not None:
         chosen = _search(model, store, graph, site, rules, forms, inputs)
         if chosen.factors is not None:
-            _scale(model, store, graph, site, chosen.factors)
+            absorb(model, store, graph, site, chosen.factors)
     quantized: dict[Stored, ir.Node] = {}
     for number, product in enumerate(site.products):
         form, group = forms[product.name]
@@ -122,82 +119,7 @@ def _search(
 ) -> scaling.Scaling:
     samples = [scaling.Sample.of(store.read(name), *forms[name]) for name in forms]
     allowed = all(rule is None or rule.scaling for rule in rules.values())
-    return scaling.choose(samples, inputs, _tie(model, graph, site), allowed)
-
-
-def _tie(model: ir.Model, graph: str, site: Site) -> Tensor | None:
-    """Channels of the input that must share a factor, because the weight that will take it up makes them together."""
-    producer = linear_producer(graph, site, model)
-    name = f"{producer}.weight"
-    if producer is None or name not in model.graph.initializers:
-        return None
-    rows = int(site.products[0].node.inputs[1].shape[0])
-    return shared_heads(rows, int(model.graph.initializers[name].shape[1]), model)
-
-
-def _scale(model: ir.Model, store: Store, graph: str, site: Site, factors: Tensor) -> None:
-    """x / s on the way in, s W in the weights. x is divided where it is made, if that is a norm or another weight."""
-    for product in site.products:
-        store.change(product.name, partial(torch.mul, factors[:, None]))
-    norm, producer = norm_before(site), linear_producer(graph, site, model)
-    if norm is not None:
-        _scale_norm(model, store, norm, factors)
-    elif producer is not None:
-        _scale_producer(model, store, producer, factors, _tie(model, graph, site))
-    else:
-        _scale_value(model, store, site, factors)
-
-
-def _scale_norm(model: ir.Model, store: Store, norm: ir.Node, factors: Tensor) -> None:
-    """Divide a norm's weight and bias; where they are computed (modulation), a product of one row does it."""
-    for index, part in enumerate(norm.inputs[1:], 1):
-        if part is None:
-            continue
-        if part.name in model.graph.initializers and len(part.uses()) == 1:
-            store.change(str(part.name), _divide(factors))
-        else:
-            norm.replace_input_with(index, _times(model, store, norm, part, factors))
-
-
-def _scale_producer(model: ir.Model, store: Store, producer: str, factors: Tensor, tie: Tensor | None) -> None:
-    """Divide the output channels of a weight, and its bias."""
-    if producer.endswith(".depthwise"):
-        _scale_depthwise(model, store, producer, factors)
-        return
-    columns = int(model.graph.initializers[f"{producer}.weight"].shape[1])
-    if tie is not None:
-        factors = torch.empty(columns).scatter_(0, tie, factors)
-    for name in (f"{producer}.weight", f"{producer}.bias"):
-        if name in model.graph.initializers:
-            store.change(name, _divide(factors))
-
-
-def _scale_depthwise(model: ir.Model, store: Store, name: str, factors: Tensor) -> None:
-    """Divide the first half of a depthwise convolution's channels; the second half is the gate."""
-    both = torch.cat([factors, torch.ones_like(factors)])
-    store.change(name, _divide(both[:, None, None, None]))
-    if f"{name}_bias" in model.graph.initializers:
-        store.change(f"{name}_bias", _divide(both))
-
-
-def _scale_value(model: ir.Model, store: Store, site: Site, factors: Tensor) -> None:
-    """A product of its own on the activation, where nothing before it can take up the factors."""
-    scaled = _times(model, store, site.products[0].node, site.value, factors)
-    for product in site.products:
-        product.node.replace_input_with(0, scaled)
-
-
-def _times(model: ir.Model, store: Store, before: ir.Node, value: ir.Value, factors: Tensor) -> ir.Value:
-    """value / factors, as a product with the reciprocals."""
-    dtype = _dtype(value)
-    name = f"{value.name}.scaled"
-    number = sum(1 for held in model.graph.initializers if held.startswith(name))
-    name = f"{name}{number}" if number else name
-    constant = store.add(f"{name}.by", (1 / factors).to(TORCH_TYPES[dtype]).numpy())
-    output = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
-    node = ir.node("Mul", [value, constant], outputs=[output], name=f"scale_{name}")
-    model.graph.insert_before(before, node)
-    return output
+    return scaling.choose(samples, inputs, tied_channels(model, graph, site), allowed)
 
 
 def _round(store: Store, product: Product, stored: Stored, reach: float, number: int) -> ir.Node:
@@ -260,10 +182,6 @@ def _dequantize(
 def _insert(product: Product, node: ir.Node) -> None:
     assert product.node.graph is not None
     product.node.graph.insert_before(product.node, node)
-
-
-def _divide(factors: Tensor) -> partial[Tensor]:
-    return partial(torch.mul, 1 / factors)
 
 
 def _dtype(value: ir.Value) -> ir.DataType:
