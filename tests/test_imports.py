@@ -83,7 +83,7 @@ def test_engines_do_not_import_export() -> None:
 
 def test_imported_packages_are_declared() -> None:
     core, export = requirements(), requirements("export")
-    everything = requirements("export", "dev")
+    everything = requirements("export", "dev", "pycuda")
     for path in sources("dimrt"):
         assert third_party(path) <= (core | GPU_SIDE if path.parent.name == "backends" else core), path
     for path in sources("dimrt.engines"):
