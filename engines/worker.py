@@ -23,6 +23,7 @@ NO_KERNEL = "dedicated kernel"
 """What the builder says of an attention that it has no kernel for."""
 TWICE = 1.5
 """A plan over so many times its weights holds them once for each profile."""
+STATUS = Path("/proc/self/status")
 SMALL = 64 << 20
 """Bytes of a plan that need no weights' worth of excuse."""
 
@@ -117,6 +118,9 @@ def configure(flavour: Flavour, builder: TensorRt, job: Job, profiles: tuple[Pro
     trt = flavour.module
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_bytes)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # Without it TensorRT for RTX may allocate while it runs, and such a run can't be captured into a CUDA graph.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if job.capabilities:
         config.num_compute_capabilities = len(job.capabilities)
         for i, capability in enumerate(job.capabilities):
@@ -198,13 +202,18 @@ def make_writer(flavour: Flavour, file: BinaryIO) -> Any:
 
 
 def peak_rss() -> int:
-    """The most memory this process ever had, in bytes; 0 where the system doesn't say (Windows)."""
+    """The most memory this process ever had, in bytes; 0 where the system doesn't say (Windows).
+
+    Linux is asked for the high-water mark of the address space: `ru_maxrss` starts from the parent's peak there.
+    """
+    if STATUS.is_file():
+        line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     try:
         import resource
     except ModuleNotFoundError:
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
