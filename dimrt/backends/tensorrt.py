@@ -196,7 +196,8 @@ class TensorRtBackend:
         self._lanes[role].stream.synchronize()
         self._library.save_kernels(self._records[graph])
         self._library.forget(self._records[graph])
-        del engine
+        with self._device.current():
+            del engine
         if not any(other in self._engines for other in ROLES[role]):
             self._lanes[role].clear()
         self._memory.trim()

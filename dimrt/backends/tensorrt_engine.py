@@ -26,15 +26,17 @@ class Loaded:
 
     Attributes:
         engine: the library's object.
-        new_context: makes an execution context without scratch memory of its own.
+        new_context: makes an execution context without scratch memory of its own, for single or for repeated runs.
         complaint: makes the error of what the library refused, with the library's reason.
         aliases: outputs that the engine writes over an input, and which.
+        captures: whether the library captures repeated runs into a CUDA graph by itself.
     """
 
     engine: Any
-    new_context: Callable[[], Any]
+    new_context: Callable[[bool], Any]
     complaint: Callable[[str], ResourceError]
     aliases: Mapping[str, str]
+    captures: bool
 
 
 class TensorRtEngine:
@@ -94,7 +96,9 @@ class TensorRtEngine:
             profile = self._profile_of(call.shapes)
             if self._record.cuda_graph and call.shapes.get("embeddings", (1, 1))[1] == 1:
                 return self._run_repeated(call, profile)
-            self._single = self._context(self._single, profile)
+            if self._single is None:
+                self._single = self._loaded.new_context(False)
+            self._set_profile(self._single, profile)
             binding = self._bind(self._single, call, fixed=False)
             binding.run(call)
             return {**binding.fetch(), **binding.kept}
@@ -102,7 +106,7 @@ class TensorRtEngine:
     def _run_repeated(self, call: Call, profile: int) -> dict[str, Tensor]:
         """A run whose like will follow: the first is run, the second captured, the others replayed."""
         binding = self._repeated_binding(call, profile)
-        if binding.graph is None and binding.runs > 0:
+        if binding.graph is None and binding.runs > 0 and not self._loaded.captures:
             self._capture(binding)
         if binding.graph is None:
             binding.run(call)
@@ -129,7 +133,9 @@ class TensorRtEngine:
                 return binding
             self._lane.stream.synchronize()  # the last replay reads what is freed now
             self._fixed = None
-        self._repeated = self._context(self._repeated, profile)
+        if self._repeated is None:
+            self._repeated = self._loaded.new_context(True)
+        self._set_profile(self._repeated, profile)
         binding = self._bind(self._repeated, call, fixed=True)
         self._fixed = key, binding
         return binding
@@ -138,7 +144,7 @@ class TensorRtEngine:
         """Capture, or note why not."""
         context = self._repeated
         if not getattr(context, "is_stream_capturable", lambda _: True)(int(self._lane.stream.handle)):
-            self.uncaptured = "its kernels are still being compiled"
+            self.uncaptured = "the library can't capture it yet"
             return
         try:
             binding.capture()
@@ -149,14 +155,12 @@ class TensorRtEngine:
     def _bind(self, context: Any, call: Call, *, fixed: bool) -> Binding:
         return Binding(self._graph, context, self._lane, call, self._outputs, self._loaded.complaint, fixed=fixed)
 
-    def _context(self, context: Any, profile: int) -> Any:
-        """An execution context set to an optimization profile."""
-        made = context if context is not None else self._loaded.new_context()
-        if self._profiles.get(id(made), 0) != profile:
-            if not made.set_optimization_profile_async(profile, int(self._lane.stream.handle)):
+    def _set_profile(self, context: Any, profile: int) -> None:
+        """Set the optimization profile of an execution context."""
+        if self._profiles.get(id(context), 0) != profile:
+            if not context.set_optimization_profile_async(profile, int(self._lane.stream.handle)):
                 raise self._loaded.complaint(f"has no optimization profile {profile}")
-            self._profiles[id(made)] = profile
-        return made
+            self._profiles[id(context)] = profile
 
     def _sort(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor], keep: Collection[str]) -> Call:
         host: dict[str, Array] = {}

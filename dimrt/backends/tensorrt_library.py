@@ -1,6 +1,5 @@
 """An installed TensorRT flavour at run time: verified plans become engines, and what it says of errors is kept."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dimrt.backends.cuda import Device, OutOfMemory
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
     from dimrt.engines.record import Record
 
 _MEMORY_WORDS = ("out of memory", "outofmemory", "cudaerrormemoryallocation", "bad_alloc", "failed to allocate")
+VARYING = ("step",)
+"""Graphs that are run again and again with one shape, but with another one in the next edit."""
 _LAST = 5
 """Messages of the library that an error quotes at most."""
 
@@ -35,11 +36,15 @@ class Library:
             OutOfMemory: the GPU has no room for the weights.
             ResourceError: the plan was altered, or this library or GPU refuses it.
         """
+        with self._device.current():
+            return self._load(record)
+
+    def _load(self, record: "Record") -> Loaded:
         graph = record.identity.graph
         again = f"remove it with `dimrt engines rm {record.key}` and build it again"
         self._messages.clear()
         try:
-            with self._device.current(), self._cache.plan(record) as plan:
+            with self._cache.plan(record) as plan:
                 engine = self._runtime.deserialize_cuda_engine(plan)
         except OSError as error:
             raise ResourceError(f"graph `{graph}`: its engine can't be read ({error.strerror}); {again}") from error
@@ -50,7 +55,14 @@ class Library:
         if hasattr(engine, "get_aliased_input_tensor"):
             named = {spec.name: engine.get_aliased_input_tensor(spec.name) for spec in record.outputs}
             aliases = {output: over for output, over in named.items() if over}
-        return Loaded(engine, self._context_maker(record, engine), self._complaint_of(graph), aliases)
+        configs = self._configs(record, engine)
+        return Loaded(
+            engine=engine,
+            new_context=lambda repeated: self._new_context(graph, engine, configs[repeated]),
+            complaint=lambda problem: self.complaint(graph, problem),
+            aliases=aliases,
+            captures=self._compiles and graph in VARYING,
+        )
 
     def save_kernels(self, record: "Record") -> None:
         """Keep the kernels that the library compiled for an engine, for the next process."""
@@ -76,42 +88,49 @@ class Library:
         reason = f" ({self._flavour.name} {self._flavour.version}: {said})" if said else ""
         return ResourceError(f"graph `{graph}`: {problem}{reason}")
 
-    def _complaint_of(self, graph: str) -> Callable[[str], ResourceError]:
-        return lambda problem: self.complaint(graph, problem)
+    @property
+    def _compiles(self) -> bool:
+        """Whether the flavour compiles kernels at run time, as TensorRT for RTX does."""
+        return hasattr(self._api, "CudaGraphStrategy")
 
-    def _context_maker(self, record: "Record", engine: Any) -> Callable[[], Any]:
-        """Makes execution contexts that are lent their scratch memory."""
-        config = self._config(record, engine)
+    def _new_context(self, graph: str, engine: Any, config: Any) -> Any:
+        """An execution context that is lent its scratch memory."""
+        self._messages.clear()
+        lent = self._api.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = engine.create_execution_context(lent if config is None else config)
+        if context is None:
+            raise self.complaint(graph, "no execution context could be made")
+        return context
 
-        def make() -> Any:
-            self._messages.clear()
-            lent = self._api.ExecutionContextAllocationStrategy.USER_MANAGED
-            context = engine.create_execution_context(config if config is not None else lent)
-            if context is None:
-                raise self.complaint(record.identity.graph, "no execution context could be made")
-            return context
+    def _configs(self, record: "Record", engine: Any) -> tuple[Any, Any]:
+        """How contexts run that are used for single runs, and for runs whose like follows; None where that is fixed.
 
-        return make
-
-    def _config(self, record: "Record", engine: Any) -> Any:
-        """TensorRT for RTX compiles kernels at run time: with this GPU's earlier ones, and for each shape at once.
-
-        CUDA graphs are captured by dimrt, which puts its copies into them: the library's own capture stays off.
+        Kernels for a shape are compiled beside the run, which goes on with slower ones: most shapes come once. Only
+        decoding has one shape for ever: it waits for its kernels, and dimrt captures it with its copies. A graph that
+        repeats within an edit alone is captured by the library, which knows when better kernels have come.
         """
-        if not hasattr(engine, "create_runtime_config") or not hasattr(self._api, "CudaGraphStrategy"):
-            return None
-        config = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(self._api.ExecutionContextAllocationStrategy.USER_MANAGED)
-        config.cuda_graph_strategy = self._api.CudaGraphStrategy.DISABLED
-        strategies = self._api.DynamicShapesKernelSpecializationStrategy
-        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-        kernels = config.create_runtime_cache()
+        if not self._compiles:
+            return None, None
+        configs, graph = (engine.create_runtime_config(), engine.create_runtime_config()), record.identity.graph
+        kernels = configs[0].create_runtime_cache()
         content = self._cache.load_sealed("runtime", self._kernels_name(record))
         if content:
             kernels.deserialize(content)
-        config.set_runtime_cache(kernels)
         self._kernels[record.key] = kernels, content
-        return config
+        for config in configs:
+            config.set_execution_context_allocation_strategy(self._api.ExecutionContextAllocationStrategy.USER_MANAGED)
+            config.set_runtime_cache(kernels)
+            config.cuda_graph_strategy = self._api.CudaGraphStrategy.DISABLED
+            config.dynamic_shapes_kernel_specialization_strategy = (
+                self._api.DynamicShapesKernelSpecializationStrategy.LAZY
+            )
+        if graph in VARYING:
+            configs[1].cuda_graph_strategy = self._api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        else:
+            configs[
+                1
+            ].dynamic_shapes_kernel_specialization_strategy = self._api.DynamicShapesKernelSpecializationStrategy.EAGER
+        return configs
 
     def _kernels_name(self, record: "Record") -> str:
         facts = self._device.facts

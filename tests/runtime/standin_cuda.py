@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 FIRST_ADDRESS = 0x7000_0000_0000
 STEP = 1 << 12
+PRIMARY = 1
+"""Handle of the primary context."""
 Work = Callable[[], None]
 
 
@@ -245,7 +247,7 @@ class StandinCuda:
 
     def cuDevicePrimaryCtxRetain(self, _device: int) -> tuple[Any, ...]:
         self.retained += 1
-        return self._begin("cuDevicePrimaryCtxRetain", context=False), 1
+        return self._begin("cuDevicePrimaryCtxRetain", context=False), PRIMARY
 
     def cuDevicePrimaryCtxRelease(self, _device: int) -> tuple[Any, ...]:
         self.retained -= 1

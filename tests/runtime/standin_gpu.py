@@ -32,7 +32,7 @@ device = "Stand-in GPU"
 compute_capability = "8.9"
 memory_bytes = 1_000_000_000
 bandwidth = 1e9
-flavour = "tensorrt-rtx"
+flavour = "{flavour}"
 recipe = "fp16"
 residency = "{residency}"
 
@@ -64,11 +64,17 @@ width = [2, 16, 64]
 
 
 def write_target(
-    folder: Path, name: str = "standin", *, residency: str = "all", length: int = LENGTH, tokens: int = 512
+    folder: Path,
+    name: str = "standin",
+    *,
+    residency: str = "all",
+    length: int = LENGTH,
+    tokens: int = 512,
+    flavour: str = "tensorrt-rtx",
 ) -> Path:
     """A target file for the stand-in GPU."""
     path = folder / f"{name}.toml"
-    path.write_text(TARGET.format(name=name, residency=residency, length=length, tokens=tokens))
+    path.write_text(TARGET.format(name=name, residency=residency, length=length, tokens=tokens, flavour=flavour))
     return path
 
 
@@ -81,16 +87,18 @@ class StandinGpu:
         cache: the engine cache, empty at first.
     """
 
-    def __init__(self, patch: pytest.MonkeyPatch, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, folder: Path, *, flavour: str = "tensorrt-rtx", **settings: Any
+    ) -> None:
         self.cuda = StandinCuda(**settings)
-        self.library = StandinTensorRt(self.cuda)
+        self.library = StandinTensorRt(self.cuda, rtx=flavour == "tensorrt-rtx")
         self.cache = EngineCache(folder / "cache")
         bindings = ModuleType("cuda.bindings")
         bindings.driver = self.cuda  # type: ignore[attr-defined]
         patch.setitem(sys.modules, "cuda.bindings", bindings)
         patch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=bindings))
-        patch.setitem(sys.modules, "tensorrt_rtx", self.library)
-        patch.setitem(sys.modules, "tensorrt", None)
+        for name, module in MODULES.items():
+            patch.setitem(sys.modules, module, self.library if name == flavour else None)
         patch.setenv("DIMRT_ENGINES", str(self.cache.root))
 
     def fill(self, bundle: Bundle, target: str | Path, graphs: Iterable[str] | None = None) -> list[Record]:
@@ -123,8 +131,8 @@ class StandinGpu:
             flavour=target.flavour,
             version=self.library.__version__,
             capabilities=(str(target.compute_capability),),
-            device=None,
-            driver=None,
+            device=self.cuda.name if target.flavour == "tensorrt" else None,
+            driver=str(self.cuda.driver) if target.flavour == "tensorrt" else None,
             profiles=profiles,
         )
         record = Record(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from standin_cuda import StandinCuda, StandinFault
+from standin_cuda import PRIMARY, StandinCuda, StandinFault
 
 MAGIC = b"stand-in plan\n"
 SCRATCH = 1000
@@ -51,10 +51,12 @@ class ILogger:
 class RuntimeCache:
     """Compiled kernels: here a count of the contexts that were made."""
 
-    def __init__(self) -> None:
-        self.content = b""
+    def __init__(self, cuda: StandinCuda) -> None:
+        self._cuda, self.content = cuda, b""
 
     def deserialize(self, content: bytes) -> bool:
+        if not self._cuda.contexts:
+            raise StandinFault("no context is current")
         self.content = bytes(content)
         return True
 
@@ -63,15 +65,26 @@ class RuntimeCache:
 
 
 class RuntimeConfig:
-    def __init__(self) -> None:
+    __slots__ = (
+        "_cuda",
+        "cache",
+        "cuda_graph_strategy",
+        "dynamic_shapes_kernel_specialization_strategy",
+        "strategy",
+    )
+
+    def __init__(self, cuda: StandinCuda) -> None:
+        self._cuda = cuda
         self.cache: RuntimeCache | None = None
         self.strategy = ExecutionContextAllocationStrategy.STATIC
+        self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
+        self.dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
 
     def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
         self.strategy = strategy
 
     def create_runtime_cache(self) -> RuntimeCache:
-        return RuntimeCache()
+        return RuntimeCache(self._cuda)
 
     def set_runtime_cache(self, cache: RuntimeCache) -> bool:
         self.cache = cache
@@ -89,9 +102,10 @@ class StandinTensorRt:
         aliased: whether engines update the cache in place.
         contexts_fail: whether no execution context can be made.
         executions: name of every graph that ran.
+        contexts: graph and configuration of every execution context.
     """
 
-    def __init__(self, cuda: StandinCuda, version: str = "1.0.standin") -> None:
+    def __init__(self, cuda: StandinCuda, version: str = "1.0.standin", *, rtx: bool = True) -> None:
         self.cuda = cuda
         self.__version__ = version
         self.deserialized: list[bytes] = []
@@ -101,11 +115,13 @@ class StandinTensorRt:
         self.aliased = True
         self.contexts_fail = False
         self.executions: list[str] = []
-        self.ComputeCapability, self.DataType, self.TensorIOMode = ComputeCapability, DataType, TensorIOMode
+        self.contexts: list[tuple[str, Any]] = []
+        self.DataType, self.TensorIOMode, self.ILogger = DataType, TensorIOMode, ILogger
         self.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
-        self.CudaGraphStrategy = CudaGraphStrategy
-        self.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
-        self.ILogger = ILogger
+        if rtx:
+            self.ComputeCapability = ComputeCapability
+            self.CudaGraphStrategy = CudaGraphStrategy
+            self.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
 
     def Runtime(self, logger: Any) -> Any:
         return SimpleNamespace(deserialize_cuda_engine=lambda plan: self._deserialize(logger, bytes(plan)))
@@ -139,6 +155,9 @@ class StandinEngine:
             self.facts["aliases"] = {}
 
     def __del__(self) -> None:
+        contexts = self.library.cuda.contexts
+        if contexts and contexts[-1] != PRIMARY:  # without any, the library would take the primary one
+            raise StandinFault("an application's context is current")
         self.library.cuda.release(self._weights)
 
     def get_tensor_name(self, index: int) -> str:
@@ -154,7 +173,7 @@ class StandinEngine:
         return self.facts["aliases"].get(name)
 
     def create_runtime_config(self) -> RuntimeConfig:
-        return RuntimeConfig()
+        return RuntimeConfig(self.library.cuda)
 
     def create_execution_context(self, config: Any) -> Any:
         strategy = config.strategy if isinstance(config, RuntimeConfig) else config
@@ -165,6 +184,7 @@ class StandinEngine:
             return None
         if isinstance(config, RuntimeConfig) and config.cache is not None:
             config.cache.content += b"kernel "
+        self.library.contexts.append((Path(self.facts["onnx"]).stem, config))
         return StandinContext(self)
 
 
