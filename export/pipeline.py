@@ -11,6 +11,7 @@ import msgspec
 from dimrt.bundle import TOKENIZER, Bundle, write_manifest
 from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, ResourceError
 from dimrt.export import facts, graphs
+from dimrt.export.graphs.contract import GraphDefinition
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.published import HUB_IDS
 from dimrt.export.model.source import Source
@@ -24,7 +25,7 @@ from dimrt.export.staging import Staging
 from dimrt.export.verify import Verifier
 from dimrt.export.writer import TABLES, Writer
 from dimrt.files import explained
-from dimrt.manifest import FORMAT_VERSION, Designer, Graph, Manifest, Provenance
+from dimrt.manifest import FORMAT_VERSION, Designer, FileRecord, Graph, Manifest, Measured, Provenance
 from dimrt.prompt import Prompts
 
 __all__ = ["ExportEvent", "export_bundle"]
@@ -236,19 +237,27 @@ class _Export:
         finished = self.staging.finished(graph)
         if finished is None or finished.graph is None:
             definition = writer.define(graph)
-            files = writer.write_graph(definition, self.staging.folder, self.staging)
-            path = f"onnx/{graph}.onnx"
-            record = Graph(
-                file=path,
-                inputs=definition.inputs,
-                outputs=definition.outputs,
-                error=verifier.measure(definition, self.staging.folder / path),
-            )
+            files, record = self._write(definition, writer)
+            measured = verifier.measure(definition, self.staging.folder / record.file)
+            record = msgspec.structs.replace(record, error=measured)
             self.staging.finish(graph, files, record)
         else:
             record = finished.graph
         self.progress.finish(record.error)
         return record
+
+    def _write(self, definition: GraphDefinition, writer: Writer) -> tuple[dict[str, FileRecord], Graph]:
+        """Write one graph; its record says that nothing was compared yet."""
+        model, made = writer.make(definition)
+        files = writer.write_made(definition.name, model, made, self.staging.folder, self.staging)
+        limit = self.recipe.limits[definition.name]
+        record = Graph(
+            file=f"onnx/{definition.name}.onnx",
+            inputs=definition.inputs,
+            outputs=definition.outputs,
+            error=Measured(max_abs=0.0, relative=0.0, limit=limit, cases=0),
+        )
+        return files, record
 
     def _tables(self, writer: Writer) -> None:
         self.progress.start("tables")

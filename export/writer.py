@@ -17,7 +17,7 @@ from dimrt.export.model.source import Source
 from dimrt.export.precision import Recipe
 from dimrt.export.precision.quantize import quantize
 from dimrt.export.precision.statistics import Statistics
-from dimrt.export.stream import Ledger, Stream
+from dimrt.export.stream import Ledger, Stream, Unkept
 from dimrt.manifest import FileRecord
 
 TABLES: Mapping[str, tuple[str, str]] = {
@@ -57,14 +57,17 @@ class Writer:
             made = quantize(model, made, definition.name, self.recipe, self.statistics)
         return model, made
 
-    def write_graph(
-        self, definition: GraphDefinition, folder: Path, ledger: Ledger | None = None
+    def write_graph(self, definition: GraphDefinition, folder: Path) -> dict[str, FileRecord]:
+        """Make and write a graph in one go."""
+        return self.write_made(definition.name, *self.make(definition), folder, Unkept())
+
+    def write_made(
+        self, graph: str, model: ir.Model, made: list[Piece], folder: Path, ledger: Ledger
     ) -> dict[str, FileRecord]:
         """Write `folder`/onnx/NAME.onnx and its data; return both files' sums by name relative to `folder`."""
-        name = f"onnx/{definition.name}.onnx"
+        name = f"onnx/{graph}.onnx"
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        model, made = self.make(definition)
         return write_weights(model, made, path, ledger, name)
 
     def write_table(self, table: str, folder: Path, ledger: Ledger) -> dict[str, FileRecord]:

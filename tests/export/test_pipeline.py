@@ -128,7 +128,7 @@ def test_a_write_that_runs_out_of_room_goes_on_later(checkpoint: Path, tmp_path:
 
 @pytest.mark.usefixtures("connector_only")
 def test_too_little_memory_is_said_so(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Writer, "write_graph", lambda *arguments: torch.empty(2**60))
+    monkeypatch.setattr(Writer, "write_made", lambda *arguments: torch.empty(2**60))
     with pytest.raises(ResourceError, match="memory"):
         export_bundle(checkpoint, tmp_path / "out", FP32, offline=True)
     assert list(tmp_path.iterdir()) == []
