@@ -232,13 +232,17 @@ def engines_are_ready(bundle: Bundle) -> bool:
     from dimrt.engines.device import detect, target_for
     from dimrt.engines.flavour import load_flavour
 
+    cache = EngineCache()
     try:
+        graphs = bundle.manifest.graphs.keys()
+        identities = [entry.record.identity for entry in cache.entries() if entry.record is not None]
+        if not graphs <= {identity.graph for identity in identities if identity.bundle == bundle.digest}:
+            return False  # told without loading a driver
         gpu = detect()
         flavour = load_flavour(target_for(gpu).flavour)
-        held = held_engines(EngineCache(), bundle, flavour, gpu, None)
+        return held_engines(cache, bundle, flavour, gpu, None).keys() >= graphs
     except DimrtError:
         return False
-    return held.keys() >= bundle.manifest.graphs.keys()
 
 
 def held_engines(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MEMORY_WORDS = ("out of memory", "outofmemory", "cudaerrormemoryallocation", "bad_alloc", "failed to allocate")
 VARYING = ("step",)
 """Graphs that are run again and again with one shape, but with another one in the next edit."""
+_OLD_DRIVER = "driver version is insufficient"
 _LAST = 5
 """Messages of the library that an error quotes at most."""
 
@@ -85,6 +86,11 @@ class Library:
         self._messages.clear()
         if any(word in said.lower() for word in _MEMORY_WORDS):
             return OutOfMemory(f"graph `{graph}`", asked, *self._device.memory())
+        if _OLD_DRIVER in said.lower():
+            return ResourceError(
+                f"{self._flavour.name} {self._flavour.version} needs a newer NVIDIA driver than the one installed "
+                f"(CUDA {self._device.facts.driver}); install one, or use --device cuda or cpu"
+            )
         reason = f" ({self._flavour.name} {self._flavour.version}: {said})" if said else ""
         return ResourceError(f"graph `{graph}`: {problem}{reason}")
 

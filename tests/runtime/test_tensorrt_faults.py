@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,17 @@ def test_an_engine_the_library_refuses_quotes_it(
     with pytest.raises(ResourceError, match=r"can't be used on this GPU; .*\(tensorrt-rtx 1.0.standin: the plan is no"):
         gpu_editor.edit(photo, INSTRUCTION, QUICK)
     assert gpu.library.deserialized[0].startswith(MAGIC)
+
+
+def test_a_driver_too_old_for_the_library(
+    gpu_editor: Editor, gpu: StandinGpu, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, logger: Any, plan: bytes) -> None:
+        logger.log(1, "cudaError 35: CUDA driver version is insufficient for CUDA runtime version")
+
+    monkeypatch.setattr("standin_tensorrt.StandinTensorRt._deserialize", refuse)
+    with pytest.raises(ResourceError, match=r"needs a newer NVIDIA driver than the one installed \(CUDA 13\.0\)"):
+        gpu_editor.edit(photo, INSTRUCTION, QUICK)
 
 
 def test_an_engine_with_other_tensors_than_its_record(
