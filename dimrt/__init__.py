@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ResourceError,
     )
     from dimrt.events import Event, PhaseFinished, PhaseStarted, PlanReady, PlanText, Progress
+    from dimrt.interop import DeviceArray
     from dimrt.options import EditOptions
     from dimrt.photo.read import Photo, read_photo
     from dimrt.photo.write import write_photo
@@ -42,6 +43,7 @@ __all__ = [
     "CheckFailed",
     "CheckpointError",
     "Design",
+    "DeviceArray",
     "DimrtError",
     "EditOptions",
     "EditResult",
@@ -75,6 +77,7 @@ _HOMES = {
         "ResourceError",
     ),
     "dimrt.events": ("Event", "PhaseFinished", "PhaseStarted", "PlanReady", "PlanText", "Progress"),
+    "dimrt.interop": ("DeviceArray",),
     "dimrt.options": ("EditOptions",),
     "dimrt.photo.read": ("Photo", "read_photo"),
     "dimrt.photo.write": ("write_photo",),
