@@ -27,11 +27,11 @@ from dimrt.engines.target import Target
 from dimrt.errors import Cancelled, InputError, ResourceError
 from dimrt.files import atomic_write
 
-MEMORY_FACTOR = 3.3
+MEMORY_FACTOR = 2.0
 MEMORY_BASE = 400_000_000
-"""Peak memory of a build in bytes: this much, and so many times the graph's weights.
-
-Measured: benchmarks/results/engine-build.json."""
+"""Memory that a build takes for itself, in bytes: this much, and so many times the graph's weights. The weights' file
+is mapped, and counts as resident once more, but the system may drop those pages (benchmarks/results/engine-build.json).
+"""
 DISK_FACTOR = 1.1
 DISK_BASE = 100_000_000
 """Bytes of a plan: this much at most over so many times the weights."""
@@ -127,7 +127,7 @@ def build_bundle(
         else:
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            record = _build(bundle, item, target, flavour, store, tell, cancel)
+            record = _build(bundle, item, target, flavour, store, force, tell, cancel)
         records.append(record)
     return records
 
@@ -196,6 +196,7 @@ def _build(
     target: Target,
     flavour: Flavour,
     store: EngineCache,
+    replace: bool,
     tell: Listener,
     cancel: threading.Event | None,
 ) -> Record:
@@ -209,7 +210,10 @@ def _build(
     def on_step(step: Step) -> None:
         tell(BuildEvent(name, "progress", step.phase, step.done, step.total))
 
-    with store.staging(item.identity.key) as folder, _timing_cache(store, flavour, item.identity) as timing:
+    with (
+        store.staging(item.identity.key, replace=replace) as folder,
+        _timing_cache(store, flavour, item.identity) as timing,
+    ):
         job = Job(
             flavour=flavour.name,
             onnx=str(bundle.graph_path(name)),

@@ -126,19 +126,26 @@ class EngineCache:
                 view.release()
 
     @contextmanager
-    def staging(self, key: str) -> Iterator[Path]:
+    def staging(self, key: str, *, replace: bool = False) -> Iterator[Path]:
         """A folder that becomes the engine `key` when the block ends without an exception; write plan and record in it.
 
         Two processes that build the same engine don't disturb each other: the first to finish is kept.
+
+        Args:
+            replace: whether an engine already there is replaced when this one is finished; else it is kept. Something there
+                that can't be used is removed first.
         """
-        folder = self.prepare() / "engines"
-        target = folder / key
-        if target.exists() and _entry(target).fault is not None:
+        target = self.prepare() / "engines" / key
+        if not replace and os.path.lexists(target) and self.get(key) is None:
             _discard(target)
         try:
             with atomic_folder(target, replace=True) as staged:
                 staged.chmod(0o700)
                 yield staged
+                if not replace and _entry(target).record is not None:
+                    raise _Taken
+        except _Taken:
+            return
         except OSError:
             # Another process put the same engine there between our last look and the rename.
             if _entry(target).record is None:
@@ -221,6 +228,10 @@ class EngineCache:
         return True
 
 
+class _Taken(Exception):
+    """Another process finished the same engine first."""
+
+
 def default_root() -> Path:
     """`DIMRT_ENGINES`, else dimrt's folder in the user's cache folder of this platform (it need not exist)."""
     variable = os.environ.get("DIMRT_ENGINES")
@@ -242,7 +253,7 @@ def _entry(path: Path) -> Entry:
         return Entry(path.name, path, _size(path), record, None)
     except (OSError, ValueError, msgspec.DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Entry(path.name, path, _size(path), None, reason)
+        return Entry(path.name, path, _size(path) if os.path.lexists(path) else 0, None, reason)
 
 
 def _read_record(path: Path) -> Record:

@@ -16,7 +16,7 @@ from dimrt.engines.host import available_memory
 from dimrt.engines.job import Answer, Built, Job, Refused, Step
 from dimrt.errors import BundleError, Cancelled, ResourceError
 
-WORKER = "dimrt.engines.worker"
+COMMAND = (sys.executable, "-m", "dimrt.engines.worker")
 POLL = 0.2
 """Seconds between two looks at the cancel flag and at the machine's memory."""
 RESERVE = 256 << 20
@@ -30,7 +30,7 @@ def run(
     graph: str,
     on_step: Callable[[Step], None],
     cancel: threading.Event | None = None,
-    command: tuple[str, ...] = (sys.executable, "-m", WORKER),
+    command: tuple[str, ...] | None = None,
 ) -> Built:
     """Build in a process of its own.
 
@@ -38,7 +38,7 @@ def run(
         Cancelled: `cancel` was set; the process is gone.
         BundleError, ResourceError: what stopped it.
     """
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+    with subprocess.Popen(command or COMMAND, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
         lines: queue.Queue[bytes | None] = queue.Queue()
         words: list[bytes] = []
