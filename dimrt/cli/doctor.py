@@ -15,7 +15,7 @@ import click
 from dimrt.bundle import Bundle, config_folder, find_bundle
 from dimrt.cli.console import print_json
 from dimrt.cli.options import json_option
-from dimrt.errors import BundleError, CheckFailed
+from dimrt.errors import BundleError, CheckFailed, ResourceError
 
 CORE = ("numpy", "pillow", "tokenizers", "safetensors", "msgspec", "click", "rich")
 EXPORT = ("torch", "transformers", "diffusers", "accelerate", "huggingface_hub", "onnx", "onnxscript")
@@ -82,6 +82,24 @@ def providers() -> Finding:
     return Finding("runtime", "ok", f"{', '.join(have)}: {available}{both}")
 
 
+def gpu() -> Finding:
+    """The GPU, and what would run engines on it. Without one everything runs on the CPU, which is fine."""
+    from dimrt.engines.device import detect, target_for
+    from dimrt.engines.flavour import load_flavour
+
+    try:
+        device = detect()
+    except ResourceError as error:
+        return Finding("gpu", "note", f"none: {error}")
+    detail = f"{device.name} (compute capability {device.capability}, {device.memory_bytes / 1e9:.1f} GB)"
+    try:
+        target = target_for(device)
+        flavour = load_flavour(target.flavour)
+    except ResourceError as error:
+        return Finding("gpu", "note", detail, str(error))
+    return Finding("gpu", "ok", f"{detail}: {flavour.name} {flavour.version}, target {target.name}")
+
+
 def bundle() -> Finding:
     """Which bundle would run, and whether its files are all there."""
     try:
@@ -125,6 +143,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     python_version,
     core_packages,
     providers,
+    gpu,
     bundle,
     settings,
     memory,
