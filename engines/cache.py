@@ -132,8 +132,8 @@ class EngineCache:
         Two processes that build the same engine don't disturb each other: the first to finish is kept.
 
         Args:
-            replace: whether an engine already there is replaced when this one is finished; else it is kept. Something there
-                that can't be used is removed first.
+            replace: whether an engine already there is replaced when this one is finished; else it is kept. What is
+                there and can't be used is removed first.
         """
         target = self.prepare() / "engines" / key
         if not replace and os.path.lexists(target) and self.get(key) is None:
