@@ -9,7 +9,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dimrt.backends.cuda import Device, OutOfMemory, Stream, host_view
+from dimrt.backends.cuda import Device, OutOfMemory, host_view
+from dimrt.backends.cuda_stream import Stream
 from dimrt.errors import ResourceError
 
 Array = NDArray[Any]

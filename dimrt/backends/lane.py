@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dimrt.backends.cuda import Event, Stream
 from dimrt.backends.cuda_memory import Array, Buffer, DeviceTensor, Memory, Pinned, aligned
+from dimrt.backends.cuda_stream import Event, Stream
 
 
 class Lane:

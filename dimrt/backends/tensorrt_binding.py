@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dimrt.backends.cuda import Graph
 from dimrt.backends.cuda_memory import Array, DeviceTensor, Pinned, aligned
+from dimrt.backends.cuda_stream import Graph
 from dimrt.backends.lane import Lane
 from dimrt.errors import ResourceError
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dimrt.backends.cuda import Device, Event, OutOfMemory, Stream
+from dimrt.backends.cuda import Device, OutOfMemory
 from dimrt.backends.cuda_memory import DeviceTensor, Memory
+from dimrt.backends.cuda_stream import Event, Stream
 from dimrt.backends.lane import Lane
 from dimrt.interop import DeviceArray, from_device
 
