@@ -218,7 +218,9 @@ class Chain:
         return text
 
     def _view(self, photo: Photo, size: Size) -> View:
-        return self._designer.view(prepare(photo.pixels, self._facts.designer.vision, size, photo.alpha))
+        view = self._designer.view(prepare(photo.pixels, self._facts.designer.vision, size, photo.alpha))
+        self._backend.finish()
+        return view
 
     def _condition(self, text: str, photo: Photo | None, size: Size | None, planned: View | None) -> Tensor:
         """The condition; the view that the plan was written on serves again when it has the condition's size."""

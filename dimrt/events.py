@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dimrt.blueprint import Blueprint
 
 PHASES = ("read", "vision", "plan", "condition", "encode", "paint", "decode", "composite")
+"""Phases of an edit. Before them comes "build" when engines must be built first; it counts graphs."""
 
 
 @dataclass(frozen=True)
