@@ -117,11 +117,13 @@ def configure(flavour: Flavour, builder: TensorRt, job: Job, profiles: tuple[Pro
     """Builder configuration: targets, memory bound, optimization profiles."""
     trt = flavour.module
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_bytes)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         # Without it TensorRT for RTX may allocate while it runs, and such a run can't be captured into a CUDA graph.
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
-    if job.capabilities:
+    if not job.capabilities:
+        # Ahead of time there is no device to take the space from: with a limit, the build fails for want of memory.
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_bytes)
+    else:
         config.num_compute_capabilities = len(job.capabilities)
         for i, capability in enumerate(job.capabilities):
             name = "SM" + capability.replace(".", "")
