@@ -66,15 +66,22 @@ class ExportView:
         if event.measured is not None:
             self.graphs[event.phase] = msgspec.structs.asdict(event.measured)
         if event.note is not None:
-            self._console.note(f"note      {event.note}")
+            self._note(f"note      {event.note}")
         if (event.phase, event.done) != self._last:
             self._last, self._said = (event.phase, event.done), time.monotonic()
-            self._console.note(describe_event(event))
+            self._note(describe_event(event))
         if self._console.terminal and not self._console.as_json:
             self._draw(event)
         elif event.written and time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
-            self._console.note(f"{event.phase:<10} {describe_bytes(event)}")
+            self._note(f"{event.phase:<10} {describe_bytes(event)}")
+
+    def _note(self, text: str) -> None:
+        """A line; above the bar where there is one."""
+        if self._bar is None:
+            self._console.note(text)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, event: "ExportEvent") -> None:
         if not event.size:
