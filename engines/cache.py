@@ -29,7 +29,8 @@ from dimrt.files import atomic_folder, atomic_write
 from dimrt.integrity import checksum
 
 PLAN, RECORD = "plan", "engine.json"
-ROOMS = ("engines", "timing", "runtime")
+KEPT = ("timing", "runtime")
+ROOMS = ("engines", *KEPT)
 LARGEST_RECORD = 1 << 20
 SEAL = hashlib.sha256().digest_size
 ABANDONED = 24 * 3600
@@ -102,9 +103,8 @@ class EngineCache:
 
     def intact(self, record: Record) -> bool:
         """Whether the plan's bytes have the recorded sha256."""
-        return _entry(self.root / "engines" / record.key).record == record and (
-            checksum(self._plan(record)) == record.sha256
-        )
+        held = _entry(self.root / "engines" / record.key).record
+        return bool(held == record) and checksum(self._plan(record)) == record.sha256
 
     @contextmanager
     def plan(self, record: Record) -> Iterator[memoryview]:
@@ -174,6 +174,18 @@ class EngineCache:
                 _discard(path)
         return freed
 
+    def kept_bytes(self) -> int:
+        """Bytes of what libraries keep here beside the engines (timing, compiled kernels)."""
+        return sum(_size(self.root / room) for room in KEPT if self._usable() and (self.root / room).is_dir())
+
+    def forget_kept(self) -> int:
+        """Remove what libraries keep here beside the engines; returns the bytes freed."""
+        freed = self.kept_bytes()
+        for room in KEPT:
+            for path in (self.root / room).iterdir() if (self.root / room).is_dir() else ():
+                _discard(path)
+        return freed
+
     def load_sealed(self, room: str, name: str) -> bytes:
         """What `save_sealed` kept; empty when there is nothing, or when it was altered."""
         path = self.root / room / name
@@ -205,7 +217,7 @@ class EngineCache:
         return self.root
 
     def _plan(self, record: Record) -> Path:
-        return self.root / "engines" / record.key / PLAN
+        return Path(self.root, "engines", record.key, PLAN)
 
     def _usable(self) -> bool:
         """Whether the cache exists; one that others may write to, or that isn't ours, is refused."""

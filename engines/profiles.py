@@ -89,7 +89,7 @@ def _model_limits(manifest: Manifest, graph: str, target: Target) -> Profile:
 def _length(manifest: Manifest, target: Target) -> int:
     """Rows of the key/value cache: the target's, or what the model has positions for when that is less."""
     positions = ceil(manifest.designer.language.max_positions / CACHE_STEP) * CACHE_STEP
-    return min(target.pinned.get("length", DEFAULT_LENGTH), positions)
+    return int(min(target.pinned.get("length", DEFAULT_LENGTH), positions))
 
 
 def _vision(manifest: Manifest, bounds: Mapping[str, Range]) -> Profile:

@@ -71,14 +71,14 @@ def ls(cache: Path | None, as_json: bool) -> None:
     store = _cache(cache)
     entries = store.entries()
     stale = staleness(entries)
-    total = sum(entry.bytes for entry in entries)
+    total, kept = sum(entry.bytes for entry in entries), store.kept_bytes()
     if as_json:
         listed = [
             {**(describe(entry.record) if entry.record else {"key": entry.key}), "bytes": entry.bytes}
             | {"stale": stale.get(entry.key)}
             for entry in entries
         ]
-        print_json({"cache": str(store.root), "bytes": total, "engines": listed})
+        print_json({"cache": str(store.root), "bytes": total, "kernel_bytes": kept, "engines": listed})
         return
     for entry in entries:
         record = entry.record
@@ -86,7 +86,8 @@ def ls(cache: Path | None, as_json: bool) -> None:
         graph = "-" if record is None else record.identity.graph
         note = f"  stale: {stale[entry.key]}" if entry.key in stale else ""
         click.echo(f"{entry.key}  {graph:<10} {entry.bytes / 1e6:>9.1f} MB  {what}{note}")
-    click.echo(f"{len(entries)} engines, {total / 1e6:,.1f} MB, in {store.root}")
+    beside = f" and {kept / 1e6:,.1f} MB of compiled kernels" if kept else ""
+    click.echo(f"{len(entries)} engines, {total / 1e6:,.1f} MB{beside}, in {store.root}")
 
 
 @command.command("inspect")
@@ -124,7 +125,7 @@ def inspect(key: str, cache: Path | None, as_json: bool) -> None:
 
 @command.command("rm")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--all", "everything", is_flag=True, help="Remove every engine.")
+@click.option("--all", "everything", is_flag=True, help="Remove every engine, and compiled kernels.")
 @click.option("--stale", "only_stale", is_flag=True, help="Remove what is damaged or can't be used here.")
 @cache_option
 @json_option
@@ -140,6 +141,7 @@ def rm(keys: tuple[str, ...], everything: bool, only_stale: bool, cache: Path | 
         stale = staleness(entries)
         doomed = [entry.key for entry in entries if everything or entry.key in stale]
     freed = sum(store.remove(key) for key in dict.fromkeys(doomed)) + store.sweep()
+    freed += store.forget_kept() if everything else 0
     if as_json:
         print_json({"cache": str(store.root), "removed": doomed, "bytes": freed})
     else:

@@ -180,7 +180,7 @@ def test_too_little_memory_is_said_with_the_numbers_before_any_build(
     nano: Bundle, rtx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(building, "available_memory", lambda: 123_000_000)
-    with pytest.raises(ResourceError, match=r"`step` takes about 0\.4 GB of memory .* 0\.1 GB are available"):
+    with pytest.raises(ResourceError, match=r"`step` takes about 0\.6 GB of memory .* 0\.1 GB are available"):
         build_bundle(nano, TARGET, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 

@@ -279,6 +279,7 @@ def test_a_librarys_own_cache_is_sealed(tmp_path: Path) -> None:
     assert cache.load_sealed("runtime", "kernels") == b"compiled"
     path.write_bytes(path.read_bytes()[:-1] + b"X")
     assert cache.load_sealed("runtime", "kernels") == b""
+    assert cache.kept_bytes() == path.stat().st_size
     path.write_bytes(b"short")
     assert cache.load_sealed("runtime", "kernels") == b""
     path.unlink()
@@ -287,6 +288,8 @@ def test_a_librarys_own_cache_is_sealed(tmp_path: Path) -> None:
     assert cache.load_sealed("runtime", "kernels") == b""
     cache.save_sealed("runtime", "kernels", b"ours")
     assert (tmp_path / "secret").read_bytes() == b"theirs" and not path.is_symlink()
+    assert cache.forget_kept() > 0 and cache.kept_bytes() == 0
+    assert (tmp_path / "secret").exists()
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
