@@ -74,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20, help="of each graph in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-tests", action="store_true")
+    parser.add_argument("--no-torch", action="store_true", help="dimrt alone: for GPUs that can't hold both")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -166,8 +167,10 @@ def compare(args: argparse.Namespace, bundle: Bundle, reference: Mapping[str, fl
     options = EditOptions(steps=args.steps, max_new_tokens=args.tokens, composite="none", seed=1)
     photo = read_photo(PHOTO)
     dimrt = DimrtSide(editor, photo, INSTRUCTION, options)
-    dim = whole_dim(source_of(args), args.where, args.dtype)
-    original = Original(dim, bundle.manifest, bundle.tokenizer_path, device=args.where, dtype=args.dtype)
+    dim = original = None
+    if not args.no_torch:
+        dim = whole_dim(source_of(args), args.where, args.dtype)
+        original = Original(dim, bundle.manifest, bundle.tokenizer_path, device=args.where, dtype=args.dtype)
     return {
         "provider": editor.provider,
         "refused": refused,
@@ -178,10 +181,14 @@ def compare(args: argparse.Namespace, bundle: Bundle, reference: Mapping[str, fl
     }
 
 
-def time_graphs(args: argparse.Namespace, dimrt: DimrtSide, dim: DIM, reference: Mapping[str, float]) -> dict[str, Any]:
+def time_graphs(
+    args: argparse.Namespace, dimrt: DimrtSide, dim: DIM | None, reference: Mapping[str, float]
+) -> dict[str, Any]:
     """Every graph: seconds of each side in turn, and what they are of the device's best."""
-    sides = {"torch eager": TorchSide(dim, dimrt.sizes, args.where, args.dtype)}
-    if not args.no_compile:
+    sides = {}
+    if dim is not None:
+        sides["torch eager"] = TorchSide(dim, dimrt.sizes, args.where, args.dtype)
+    if dim is not None and not args.no_compile:
         sides["torch compiled"] = TorchSide(dim, dimrt.sizes, args.where, args.dtype, args.compiler)
     calls: dict[str, dict[str, Callable[[], Any]]] = {name: {} for name in dimrt.names()}
     failed: dict[str, str] = {}
@@ -192,9 +199,12 @@ def time_graphs(args: argparse.Namespace, dimrt: DimrtSide, dim: DIM, reference:
                 failed[f"{name}, {label}"] = reason
             elif name in calls:
                 calls[name][label] = work
-    eager = sides["torch eager"]
-    flops = {name: eager.flops(named["torch eager"]) for name, named in calls.items() if "torch eager" in named}
-    read = {"dimrt": dimrt.weight_bytes(), **{label: weight_bytes(dim) for label in sides}}
+    flops = {
+        name: sides["torch eager"].flops(named["torch eager"])
+        for name, named in calls.items()
+        if "torch eager" in named
+    }
+    read = {"dimrt": dimrt.weight_bytes()} | ({} if dim is None else {label: weight_bytes(dim) for label in sides})
     rows = {}
     for name, named in calls.items():
         seconds: dict[str, list[float]] = {"dimrt": [], **{label: [] for label in named}}
@@ -236,7 +246,7 @@ def row(runs: list[float], flops: int | None, read: int | None, reference: Mappi
     return measured
 
 
-def time_edits(args: argparse.Namespace, dimrt: DimrtSide, original: Original, photo: Photo) -> dict[str, Any]:
+def time_edits(args: argparse.Namespace, dimrt: DimrtSide, original: Original | None, photo: Photo) -> dict[str, Any]:
     """Whole edits in turn, on another photo each round so that nothing is kept; the first round isn't counted."""
 
     def mine(moved: Photo) -> dict[str, Any]:
@@ -258,8 +268,10 @@ def time_edits(args: argparse.Namespace, dimrt: DimrtSide, original: Original, p
             finally:
                 original.generation = {}
 
-    sides = {"dimrt": mine, "torch eager": theirs}
-    if not args.no_compile:
+    sides = {"dimrt": mine}
+    if original is not None:
+        sides["torch eager"] = theirs
+    if original is not None and not args.no_compile:
         sides["torch compiled"] = theirs_compiled
     found: dict[str, Any] = {side: [] for side in sides}
     for number in range(args.rounds + 1):

@@ -77,6 +77,9 @@ class DimrtSide:
         """Seconds of single runs of one graph, each waited for."""
         graph, feeds, (into, keep), _ = self._runs[name]
         backend = self.editor._backend
+        if backend.residency == "phased":
+            for other in {other for other, *_ in self._runs.values()} - {graph}:
+                backend.release(other)
         engine = backend.engine(graph)
         seconds = []
         for number in range(count + 3):

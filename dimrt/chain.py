@@ -194,13 +194,7 @@ class Chain:
     ) -> Generator[Event, None, Blueprint | None]:
         """The designer's own plan; None when it wrote nothing."""
         turn = self._designer.prompts.plan_turn(instruction, _tokens(view))
-        room = self._designer.room - len(turn.ids)
-        if room < 1:
-            raise InputError(
-                f"the instruction and the photo take {len(turn.ids)} tokens and leave no room for a plan (limit "
-                f"{room + len(turn.ids)}); shorten the instruction, or plan on the shared view"
-            )
-        limit = min(request.max_new_tokens, room)
+        limit = _within(request.max_new_tokens, turn, self._facts.designer.language.max_positions)
         text = yield from phases.stream("plan", limit, self._write(turn, view, limit))
         if not text.strip():
             return None
@@ -210,6 +204,7 @@ class Chain:
 
     def _write(self, turn: Turn, view: View, limit: int) -> Generator[Event, None, str]:
         text = ""
+        limit = _within(limit, turn, self._designer.room)  # known once the engine is loaded, which is part of the phase
         for piece in self._designer.write(turn, view, limit, self._facts.designer.decoding.repetition_penalty):
             if piece.text:
                 text += piece.text
@@ -278,3 +273,18 @@ class Chain:
 def _tokens(view: View | None) -> int:
     """Image tokens in a turn about this view."""
     return 0 if view is None else view.grid[0] * view.grid[1]
+
+
+def _within(limit: int, turn: Turn, most: int) -> int:
+    """So many tokens of a plan at most, that the turn has `most` with it.
+
+    Raises:
+        InputError: not even one.
+    """
+    count = len(turn.ids)
+    if count >= most:
+        raise InputError(
+            f"the instruction and the photo take {count} tokens and leave no room for a plan (limit {most}); "
+            "shorten the instruction, or plan on the shared view"
+        )
+    return min(limit, most - count)
