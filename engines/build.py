@@ -212,7 +212,7 @@ def _build(
 
     with (
         store.staging(item.identity.key, replace=replace) as folder,
-        _timing_cache(store, flavour, item.identity) as timing,
+        timing_cache(store, flavour, item.identity) as timing,
     ):
         job = Job(
             flavour=flavour.name,
@@ -253,7 +253,7 @@ def _build(
 
 
 @contextmanager
-def _timing_cache(store: EngineCache, flavour: Flavour, identity: Identity) -> Iterator[str | None]:
+def timing_cache(store: EngineCache, flavour: Flavour, identity: Identity) -> Iterator[str | None]:
     """A file with what the library learned in earlier builds on this GPU; None where it times nothing."""
     if flavour.ahead:
         yield None

@@ -105,12 +105,28 @@ def attempt(
         timing = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
         config.set_timing_cache(timing, False)
     with Path(job.plan).open("wb") as file:
-        writer = make_writer(flavour, file)
-        done = builder.build_serialized_network_to_stream(network, config, writer)
-    if timing is not None and job.timing is not None and done:
+        digest, size = write_plan(flavour, builder, network, config, file)
+    if timing is not None and job.timing is not None and size:
         Path(job.timing).write_bytes(bytes(timing.serialize()))
     del parser
-    return writer.digest.hexdigest(), writer.size if done else 0
+    return digest, size
+
+
+def write_plan(
+    flavour: Flavour, builder: TensorRt, network: TensorRt, config: TensorRt, file: BinaryIO
+) -> tuple[str, int]:
+    """Build into a file; sha256 (hex) and bytes of the plan, 0 bytes when the builder failed."""
+    if hasattr(builder, "build_serialized_network_to_stream"):
+        writer = make_writer(flavour, file)
+        done = builder.build_serialized_network_to_stream(network, config, writer)
+        return writer.digest.hexdigest(), writer.size if done else 0
+    # Older versions give the plan as one piece of memory.
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        return "", 0
+    content = memoryview(plan)
+    file.write(content)
+    return hashlib.sha256(content).hexdigest(), content.nbytes
 
 
 def configure(flavour: Flavour, builder: TensorRt, job: Job, profiles: tuple[Profile, ...]) -> TensorRt:
