@@ -11,6 +11,7 @@ import msgspec
 from dimrt.bundle import TOKENIZER, Bundle, write_manifest
 from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, ResourceError
 from dimrt.export import facts, graphs
+from dimrt.export.graphs.activations import activations
 from dimrt.export.graphs.contract import GraphDefinition
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.published import HUB_IDS
@@ -256,6 +257,7 @@ class _Export:
             inputs=definition.inputs,
             outputs=definition.outputs,
             error=Measured(max_abs=0.0, relative=0.0, limit=limit, cases=0),
+            activations=activations(model),
         )
         return files, record
 

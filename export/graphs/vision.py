@@ -13,6 +13,9 @@ from dimrt.export.graphs.contract import Axis, GraphDefinition, name_of
 from dimrt.export.graphs.ops import Dense, GatedMlp, RmsNorm, attend
 from dimrt.manifest import TensorSpec
 
+HEADS_AT_ONCE = 2
+"""Whose scores are held together in a layer of full attention: 0.5 GB for DIM's condition picture."""
+
 
 class VisionBlock(nn.Module):
     """One block; attention within windows, or over the whole picture."""
@@ -35,10 +38,19 @@ class VisionBlock(nn.Module):
             mask = mask.reshape(1, 1, 1, -1)
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4)
         query, key = (torch.onnx.ops.rotary_embedding(t.float(), cos, sin) for t in (qkv[0], qkv[1]))
-        seen = attend(query, key.to(qkv.dtype), qkv[2], mask)
+        seen = self.attend(query, key.to(qkv.dtype), qkv[2], mask)
         x = x + self.out(seen.transpose(1, 2).flatten(2)).float()
         x = x.reshape(windows, slots, width)
         return x + self.mlp(self.norm2(x))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """[B, heads, N, d] -> the same. Over the whole picture a few heads at a time: the scores of all of DIM's heads
+        for its condition picture would take 4 GB.
+        """
+        if not self.full:
+            return attend(query, key, value, mask)
+        groups = zip(*(t.split(HEADS_AT_ONCE, dim=1) for t in (query, key, value)), strict=True)
+        return torch.cat([attend(q, k, v, mask) for q, k, v in groups], dim=1)
 
 
 class Vision(nn.Module):

@@ -20,6 +20,9 @@ from dimrt.export.graphs.weights import pieces, write_weights
 OPSET = 24
 """TensorScatter is of opset 24."""
 
+TRACED = "traced_shape"
+"""Where an input keeps the shape it was traced with; not written to a file."""
+
 
 def write_graph(definition: GraphDefinition, path: Path) -> None:
     """Export a definition whose module holds its weights to `path` and `path` + ".data"."""
@@ -54,6 +57,7 @@ def trace(definition: GraphDefinition) -> ir.Model:
     ):
         if value.name != spec.name:
             raise RuntimeError(f"{definition.name}: the exporter named {value.name!r} what is {spec.name!r}")
+        value.meta[TRACED] = value.shape  # in torch's own symbols, as every shape inside the graph is
         value.shape = ir.Shape(spec.shape)
     _forget_origins(model)
     return model

@@ -1,0 +1,206 @@
+"""What a graph's intermediate tensors take at once, as polynomials in its named axes.
+
+The model of memory is that of a runtime without fusion: nodes run in the order of the file, a tensor lives from the
+node that makes it to the last that reads it. Free are weights, inputs and outputs (whoever runs the graph owns those),
+views, elementwise results that fit over an operand that dies, and dequantized values, which are read inside products.
+An Attention node holds its scores in float32, as it does where no fused kernel serves it. A runtime that fuses more
+takes less; one that pads its allocations or computes in a wider type takes more (`dimrt.memory` states by how much).
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import onnx_ir as ir
+
+from dimrt.export.graphs import polynomial
+from dimrt.export.graphs.polynomial import Polynomial
+from dimrt.export.graphs.write import TRACED
+
+VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "DequantizeLinear"})
+"""Their result is their first input seen otherwise."""
+IN_PLACE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Clip", "Softmax", "Cast", "Neg", "Sqrt", "Exp", "Tanh"}
+)
+"""May write over an operand of the same size that no one reads afterwards."""
+SAME_SHAPE = frozenset({"QuantizeLinear", *IN_PLACE})
+"""Operators whose result has its first input's shape, should the graph not say."""
+SAME_COUNT = SAME_SHAPE | VIEWS | {"Transpose", "SpaceToDepth", "DepthToSpace"}
+"""Operators whose result has as many elements as their first input."""
+SCORE_BYTES = 4
+LARGEST_AXIS = 8192
+"""Which polynomials matter is judged with axes from 1 up to this."""
+SAMPLES = 2000
+
+
+@dataclass
+class Memory:
+    """A piece of memory of the graph's own: its size, and the index of the last node that reads it."""
+
+    size: Polynomial
+    last: int = -1
+
+
+def activations(model: ir.Model) -> tuple[dict[str, float], ...]:
+    """Polynomials in bytes whose largest bounds what the intermediate tensors take: `Graph.activations`.
+
+    Raises:
+        RuntimeError: the shape or type of a tensor isn't known, so nothing can be promised.
+    """
+    symbols = _symbols(model.graph)
+    _learn(model.graph, symbols)
+    sizes = Sizes(model.graph, symbols)
+    return tuple(polynomial.named(peak) for peak in _largest(_live(model.graph, sizes)))
+
+
+def _symbols(graph: ir.Graph) -> dict[str, Polynomial]:
+    """What each symbol inside the graph is in terms of its axes, as its inputs tell.
+
+    An axis that is a multiple of a symbol (pixels, in units of the autoencoder's factor) is divided, unless the symbol
+    is an axis too (patches, windows).
+    """
+    found: dict[str, Polynomial] = {}
+    for value in graph.inputs:
+        for named, traced in zip(value.shape, _traced(value), strict=True):
+            if isinstance(named, int):
+                continue
+            *scale, symbol = str(traced).split("*")
+            if not scale or symbol not in found:
+                found[symbol] = {(str(named),): Fraction(1, int(scale[0]) if scale else 1)}
+    return found
+
+
+def _traced(value: ir.Value) -> ir.Shape:
+    """A shape in the symbols of the trace, which an input's own shape isn't in."""
+    shape: ir.Shape = value.meta.get(TRACED, value.shape)
+    return shape
+
+
+def _learn(graph: ir.Graph, symbols: dict[str, Polynomial]) -> None:
+    """Add the symbols that no input names: the exporter names the multiple that an input has and leaves others as they
+    were. A convolution keeps the order of its axes and divides them by its strides.
+    """
+    for node in graph:
+        source, result = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type not in SAME_SHAPE | {"Conv"} or source is None or source.shape is None or result.shape is None:
+            continue
+        strides = node.attributes["strides"].as_ints() if "strides" in node.attributes else ()
+        steps = [1] * (len(result.shape) - len(strides)) + list(strides)
+        for before, after, step in zip(_traced(source), result.shape, steps, strict=False):
+            *scale, symbol = str(after).split("*")
+            known = not isinstance(before, int) and set(polynomial.names_in(str(before))) <= symbols.keys()
+            if known and symbol.isidentifier() and symbol not in symbols and len(scale) < 2:
+                factor = Fraction(1, step * int(scale[0] if scale else 1))
+                symbols[symbol] = polynomial.scaled(polynomial.parse(str(before), symbols), factor)
+
+
+class Sizes:
+    """Bytes of a graph's tensors as polynomials."""
+
+    def __init__(self, graph: ir.Graph, symbols: Mapping[str, Polynomial]) -> None:
+        self._graph = graph
+        self._symbols = symbols
+
+    def of(self, value: ir.Value) -> Polynomial:
+        """Bytes of a tensor. A dimension that isn't stated is an error, unless the producer keeps its input's shape."""
+        if value.dtype is None:
+            raise RuntimeError(f"graph {self._graph.name}: {value.name} has no type")
+        return polynomial.scaled(self.elements(value), Fraction(value.dtype.bitwidth, 8))
+
+    def elements(self, value: ir.Value) -> Polynomial:
+        """Number of elements of a tensor."""
+        dimensions = None if value.shape is None else [d if isinstance(d, int) else d.value for d in _traced(value)]
+        if dimensions is not None and None not in dimensions:
+            return polynomial.product(polynomial.parse(d, self._symbols) for d in dimensions)
+        producer = value.producer()
+        if producer is not None and producer.op_type in SAME_COUNT:
+            return self.elements(producer.inputs[0])
+        if value.dtype is not None and value.dtype.is_integer() and value.dtype.bitwidth >= 32:
+            return {}  # a shape on its way to a Reshape
+        raise RuntimeError(
+            f"graph {self._graph.name}: the shape of {value.name} isn't known ({producer and producer.op_type})"
+        )
+
+    def workspace(self, node: ir.Node) -> Polynomial:
+        """Bytes that a node takes beside its results: the scores of an Attention node [batch, heads, queries, keys]."""
+        if node.op_type != "Attention":
+            return {}
+        query, key = node.inputs[:2]
+        sides = [polynomial.parse(d if isinstance(d, int) else d.value, self._symbols) for d in _traced(query)[:3]]
+        length = _traced(key)[2]
+        sides.append(polynomial.parse(length if isinstance(length, int) else length.value, self._symbols))
+        return polynomial.scaled(polynomial.product(sides), Fraction(SCORE_BYTES))
+
+
+def _live(graph: ir.Graph, sizes: Sizes) -> Iterator[Polynomial]:
+    """What is alive while each node runs."""
+    nodes = list(graph)
+    memory = _allocate(graph, nodes, sizes)
+    begins: dict[int, list[Memory]] = {}
+    seen: set[int] = set()
+    for index, node in enumerate(nodes):
+        for output in node.outputs:
+            held = memory.get(output)
+            if held is not None and id(held) not in seen:
+                seen.add(id(held))
+                begins.setdefault(index, []).append(held)
+    alive: list[Memory] = []
+    for index, node in enumerate(nodes):
+        alive = [held for held in alive if held.last >= index] + begins.get(index, [])
+        yield polynomial.total([*(held.size for held in alive), sizes.workspace(node)])
+
+
+def _allocate(graph: ir.Graph, nodes: list[ir.Node], sizes: Sizes) -> dict[ir.Value, Memory]:
+    """The memory behind every tensor that is the graph's own; views and results in place share their operand's."""
+    last = _last_reads(nodes)
+    outputs = set(graph.outputs)
+    memory: dict[ir.Value, Memory] = {}
+    for index, node in enumerate(nodes):
+        for position, output in enumerate(node.outputs):
+            if output in outputs or output.name == "":
+                continue
+            shared = _shared(node, output, index, memory, sizes) if position == 0 else None
+            if shared is None and node.op_type in VIEWS:
+                continue  # of a weight, an input or an output
+            held = memory[output] = shared or Memory(sizes.of(output))
+            held.last = max(held.last, index, last.get(output, -1))
+    return memory
+
+
+def _last_reads(nodes: list[ir.Node]) -> dict[ir.Value, int]:
+    """Index of the last node that reads each value."""
+    return {value: index for index, node in enumerate(nodes) for value in node.inputs if value is not None}
+
+
+def _shared(
+    node: ir.Node, output: ir.Value, index: int, memory: Mapping[ir.Value, Memory], sizes: Sizes
+) -> Memory | None:
+    """The operand's memory that a result lies in, if any."""
+    if node.op_type in VIEWS:
+        return memory.get(node.inputs[0]) if node.inputs[0] is not None else None
+    if node.op_type in IN_PLACE:
+        size = sizes.of(output)
+        for operand in node.inputs:
+            held = memory.get(operand) if operand is not None else None
+            if held is not None and held.last <= index and held.size == size:
+                return held
+    return None
+
+
+def _largest(candidates: Iterator[Polynomial]) -> list[Polynomial]:
+    """The polynomials that are the largest of all somewhere, the greatest first."""
+    unique: list[Polynomial] = []
+    for candidate in candidates:
+        if not any(polynomial.covers(other, candidate) for other in unique):
+            unique = [other for other in unique if not polynomial.covers(candidate, other)] + [candidate]
+    names = sorted({name for candidate in unique for monomial in candidate for name in monomial})
+    draw = random.Random(0)
+    points = [dict.fromkeys(names, 1), dict.fromkeys(names, LARGEST_AXIS)]
+    points += [{name: round(LARGEST_AXIS ** draw.random()) for name in names} for _ in range(SAMPLES)]
+    wins = [0] * len(unique)
+    for point in points if unique else []:
+        values = [polynomial.value(candidate, point) for candidate in unique]
+        wins[values.index(max(values))] += 1
+    order = sorted(range(len(unique)), key=lambda i: -wins[i])
+    return [unique[i] for i in order if wins[i]]
