@@ -70,20 +70,17 @@ def group_size(rows: int, wanted: int | None) -> int | None:
     return None
 
 
-def quantize_weight(
-    weight: Tensor, stored: Stored, dtype: torch.dtype, group: int | None = None, importance: Tensor | None = None
-) -> Quantized:
+def quantize_weight(weight: Tensor, stored: Stored, dtype: torch.dtype, group: int | None = None) -> Quantized:
     """Round a weight to nearest.
 
     int8 and fp8 cover the largest weight; int4, whose steps are wide, gives up the largest ones where that lessens the
-    squared error, each row weighed by `importance`.
+    squared error.
 
     Args:
         weight: [in, out], any float type.
         stored: the format.
         dtype: type of the scales, which is the activations'. Rounding uses the scale as it is stored.
         group: rows that share a scale; it divides `in`. None: all rows.
-        importance: [in], the mean square of each input channel.
     """
     rows, columns = weight.shape
     size = group or rows
@@ -94,29 +91,29 @@ def quantize_weight(
         for index in range(rows // size):
             held = slice(index * size, (index + 1) * size)
             block = weight[held, part].float()
-            weighed = None if importance is None else importance[held, None]
-            scales[index, part], values[held, part] = _quantize_block(block, stored, dtype, weighed)
+            scales[index, part], values[held, part] = _quantize_block(block, stored, dtype)
     return Quantized(stored, values, scales if group else scales[0])
 
 
-def _quantize_block(
-    block: Tensor, stored: Stored, dtype: torch.dtype, importance: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _quantize_block(block: Tensor, stored: Stored, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Scales [columns] and rounded values of rows that share them."""
+    scale = best_scale(block, dtype) if stored == "int4" else _storable(block.abs().amax(0) / LARGEST[stored], dtype)
+    return scale, _round(block, scale.float(), stored)
+
+
+def best_scale(block: Tensor, dtype: torch.dtype, importance: Tensor | None = None) -> Tensor:
+    """The int4 scale [columns] of rows that share it: least squared error, weighed by `importance` [rows, 1]."""
     largest = block.abs().amax(0)
-    if stored != "int4":
-        scale = _storable(largest / LARGEST[stored], dtype)
-        return scale, _round(block, scale.float(), stored)
     best = torch.full_like(largest, torch.inf)
     chosen = torch.empty_like(largest)
     for clip in CLIPS:
-        scale = _storable(largest * (clip / LARGEST[stored]), dtype).float()
-        off = torch.div(block, scale).round_().clamp_(LOWEST[stored], LARGEST[stored]).mul_(scale).sub_(block).square_()
+        scale = _storable(largest * (clip / LARGEST["int4"]), dtype).float()
+        off = torch.div(block, scale).round_().clamp_(LOWEST["int4"], LARGEST["int4"]).mul_(scale).sub_(block).square_()
         error = off.sum(0) if importance is None else off.mul_(importance).sum(0)
         better = error < best
         best = torch.where(better, error, best)
         chosen = torch.where(better, scale, chosen)
-    return chosen.to(dtype), _round(block, chosen, stored)
+    return chosen.to(dtype)
 
 
 def _storable(scale: Tensor, dtype: torch.dtype) -> Tensor:

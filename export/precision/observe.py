@@ -16,7 +16,7 @@ from dimrt.export.precision.sites import find_sites, names_of
 from dimrt.export.precision.statistics import InputStatistics, Statistics
 
 PREFIX = "observed."
-ROWS = 8
+ROWS = 32
 """Rows sampled of each input in each run, evenly spread."""
 Chosen = Callable[[str, str], bool]
 """Whether the input of a weight is observed: (graph, weight name)."""

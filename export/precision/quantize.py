@@ -73,8 +73,8 @@ def _quantize_site(
         if form == "float":
             continue
         stored, dtype = STORED[form], _dtype(product.node.outputs[0])
-        weighed = scaling.importance(inputs, None if chosen is None else chosen.factors) if stored == "int4" else None
-        values, scales = store.quantized(product.name, stored, dtype, group, weighed)
+        rows = None if chosen is None or inputs is None else scaling.scaled_rows(inputs, chosen)
+        values, scales = store.quantized(product.name, stored, dtype, group, rows)
         product.node.replace_input_with(1, _dequantize(product, values, scales, dtype, group))
         if form in ACTIVATIONS:
             assert chosen is not None

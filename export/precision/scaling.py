@@ -9,12 +9,14 @@ of real activations, a = none among them.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dimrt.export.precision.formats import LARGEST, STORED, Format, quantize_rows, quantize_weight
 from dimrt.export.precision.statistics import InputStatistics
 
+SAMPLED_ROWS = 128
 SAMPLED_COLUMNS = 256
 """Output channels the search looks at: one exponent is chosen for a whole site, so a part of its outputs decides."""
 EXPONENTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -79,7 +81,7 @@ def choose(
     scaled = allowed and any(sample.form in SCALED for sample in samples)
     if not len(inputs.rows):
         return Scaling(torch.ones_like(largest) if scaled else None, float(largest.max()))
-    rows = torch.from_numpy(inputs.rows)
+    rows = _some(inputs)
     candidates: list[Tensor | None] = [None]
     if scaled:
         candidates += [_tied(factors, tie) for factors in _candidates(samples, inputs)]
@@ -94,7 +96,7 @@ def choose(
 
 def relative_errors(samples: Sequence[Sample], inputs: InputStatistics, scaling: Scaling) -> list[float]:
     """Norm of each product's error over the norm of the product, on the sampled rows and columns."""
-    rows = torch.from_numpy(inputs.rows)
+    rows = _some(inputs)
     exact = [rows @ sample.columns for sample in samples]
     moved = rows if scaling.factors is None else rows / scaling.factors
     return [
@@ -103,16 +105,16 @@ def relative_errors(samples: Sequence[Sample], inputs: InputStatistics, scaling:
     ]
 
 
-def importance(inputs: InputStatistics | None, factors: Tensor | None) -> Tensor | None:
-    """Mean square of each channel of x / s: how much an error in that row of the weight weighs."""
-    if inputs is None:
-        return None
-    if len(inputs.rows):
-        squares = torch.from_numpy(inputs.rows).square().mean(0)
-    else:
-        squares = torch.from_numpy(inputs.mean).square()
-    squares = squares + squares.mean() * 1e-3  # a channel that was silent may speak one day
-    return squares if factors is None else squares / factors.square()
+def scaled_rows(inputs: InputStatistics, scaling: Scaling) -> Tensor:
+    """The sampled rows as the weights see them: x / s [R, in]."""
+    rows = torch.from_numpy(inputs.rows)
+    return rows if scaling.factors is None else rows / scaling.factors
+
+
+def _some(inputs: InputStatistics) -> Tensor:
+    """A part of the sampled rows, evenly spread."""
+    step = max(1, len(inputs.rows) // SAMPLED_ROWS)
+    return torch.from_numpy(np.ascontiguousarray(inputs.rows[::step]))
 
 
 def _candidates(samples: Sequence[Sample], inputs: InputStatistics) -> Iterator[Tensor]:

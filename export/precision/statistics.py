@@ -14,7 +14,7 @@ from dimrt.errors import InputError
 from dimrt.files import atomic_write
 
 Array = NDArray[np.float32]
-KEPT_ROWS = 128
+KEPT_ROWS = 1024
 """Sampled rows kept of each input."""
 ASSUMED_LARGEST = 5.0
 """Largest of a few hundred thousand normal numbers."""
@@ -53,11 +53,11 @@ class InputStatistics:
         total = self.count + count
         self.mean = (self.mean + (mean - self.mean) * (count / total)).astype(np.float32)
         self.count = total
-        for row in rows:
+        free = KEPT_ROWS - len(self.rows)
+        self._seen += min(free, len(rows))
+        self.rows = np.concatenate([self.rows, rows[:free]])
+        for row in rows[free:]:
             self._seen += 1
-            if len(self.rows) < KEPT_ROWS:
-                self.rows = np.concatenate([self.rows, row[None]])
-                continue
             place = int(np.random.default_rng((self._seen, len(row))).integers(self._seen))
             if place < KEPT_ROWS:
                 self.rows[place] = row

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dimrt.export.graphs.weights import Piece, Slot
+from dimrt.export.precision.feedback import enough, quantize_with_feedback
 from dimrt.export.precision.formats import IR_TYPES, Stored, quantize_weight
 
 Change = Callable[[Tensor], Tensor]
@@ -70,9 +71,12 @@ class Store:
         return value
 
     def quantized(
-        self, name: str, stored: Stored, dtype: ir.DataType, group: int | None, importance: Tensor | None
+        self, name: str, stored: Stored, dtype: ir.DataType, group: int | None, inputs: Tensor | None
     ) -> tuple[ir.Value, ir.Value]:
-        """Replace a weight by its quantized values and their scales: two new initializers, one piece."""
+        """Replace a weight by its quantized values and their scales: two new initializers, one piece.
+
+        `inputs` are rows of what it is multiplied by, where that is known: int4 then makes up for its errors.
+        """
         old = self._model.graph.initializers[name]
         rows, columns = (int(n) for n in old.shape)  # type: ignore[union-attr]
         scales = (columns,) if group is None else (rows // group, columns)
@@ -82,9 +86,10 @@ class Store:
         )
 
         def make() -> tuple[NDArray[Any], ...]:
-            return quantize_weight(
-                self._changed(name, self.read(name)), stored, TORCH_TYPES[dtype], group, importance
-            ).arrays()
+            weight = self._changed(name, self.read(name))
+            if stored == "int4" and inputs is not None and group is not None and enough(inputs, group):
+                return quantize_with_feedback(weight, inputs, TORCH_TYPES[dtype], group).arrays()
+            return quantize_weight(weight, stored, TORCH_TYPES[dtype], group).arrays()
 
         self._made[name] = Piece(slots, make)
         if name not in self._entries:  # too small to be a piece so far

@@ -80,7 +80,7 @@ def test_statistics_are_what_torch_sees(reference: Path, bundle: Bundle, tmp_pat
         np.testing.assert_allclose(got.largest, np.abs(rows).max(0), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(got.mean, np.abs(rows).mean(0), rtol=1e-3, atol=1e-5)
         assert got.count == len(rows)
-        assert 1 <= len(got.rows) <= 16
+        assert 1 <= len(got.rows) <= 64
         for row in got.rows:
             assert np.abs(rows - row).max(1).min() < 1e-4 * np.abs(rows).max() + 1e-5
 
@@ -114,7 +114,7 @@ def test_the_whole_chain_is_run_and_measured_the_same_each_time(bundle: Bundle) 
 def test_runs_add_up() -> None:
     """Ranges and means over several runs are those of all rows together; every row may be kept."""
     random = np.random.default_rng(1)
-    runs = [random.standard_normal((count, 5)).astype(np.float32) for count in (7, 400, 23)]
+    runs = [random.standard_normal((count, 5)).astype(np.float32) for count in (7, 3000, 23)]
     entry = InputStatistics.empty(5)
     for run in runs:
         entry.add(np.abs(run).max(0), np.abs(run).mean(0), run, len(run))
@@ -124,7 +124,7 @@ def test_runs_add_up() -> None:
     assert entry.count == len(everything) and entry.rows.shape == (KEPT_ROWS, 5)
     places = [int(np.flatnonzero((everything == row).all(1))[0]) for row in entry.rows]
     assert len(set(places)) == KEPT_ROWS
-    assert min(places) < 100 and max(places) > 330
+    assert min(places) < 100 and max(places) > 2900
 
 
 def test_statistics_are_kept_and_read_back(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from dimrt.export.precision.feedback import enough, quantize_with_feedback
 from dimrt.export.precision.formats import (
     IR_TYPES,
     LARGEST,
     LOWEST,
     Stored,
+    best_scale,
     group_size,
     pack,
     quantize_rows,
@@ -98,13 +100,45 @@ def test_onnx_dequantizes_the_bytes_to_the_same_values(stored: Stored, group: in
     np.testing.assert_array_equal(ReferenceEvaluator(model).run(None, {})[0], quantized.dequantized().numpy())
 
 
+@pytest.mark.parametrize(("group", "count"), [(16, 400), (64, 128), (32, 70)])
+def test_feedback_lessens_the_error_on_rows_it_has_not_seen(group: int, count: int) -> None:
+    """Channels that go together, as activations' do: errors of one are made up for by the others."""
+    random = torch.Generator().manual_seed(7)
+    mixing = torch.randn(12, 128, generator=random)
+    rows = torch.randn(2000, 12, generator=random) @ mixing + 0.3 * torch.randn(2000, 128, generator=random)
+    weight = torch.randn(128, 40, generator=random)
+    assert enough(rows[:count], group)
+    plain = quantize_weight(weight, "int4", torch.float32, group)
+    better = quantize_with_feedback(weight, rows[:count], torch.float32, group)
+    assert better.values.min() >= -8 and better.values.max() <= 7 and better.scales.shape == plain.scales.shape
+    unseen = rows[count:]
+    errors = [(unseen @ (made.dequantized() - weight)).norm() for made in (plain, better)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_feedback_leaves_the_weight_and_needs_rows() -> None:
+    weight = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
+    before = weight.clone()
+    rows = torch.zeros(64, 32)
+    rows[:, 3:9] = 1  # six channels that always agree, the others silent
+    quantized = quantize_with_feedback(weight, rows, torch.float16, 16)
+    assert torch.equal(weight, before) and torch.isfinite(quantized.dequantized()).all()
+    off = (quantized.dequantized() - weight)[3:9]
+    assert (off.sum(0).abs() < off.abs().amax(0)).all()
+    assert not enough(rows[:31], 16)
+
+
 def test_rows_that_matter_more_are_rounded_better() -> None:
     weight = torch.randn(64, 32, generator=torch.Generator().manual_seed(5))
     weight[7] *= 4
-    matters = torch.ones(64)
+    matters = torch.ones(64, 1)
     matters[7] = 1e4
-    plain, weighed = (quantize_weight(weight, "int4", torch.float32, 64, i).dequantized() for i in (None, matters))
-    assert (weighed[7] - weight[7]).square().sum() < (plain[7] - weight[7]).square().sum()
+    errors = []
+    for importance in (None, matters):
+        scale = best_scale(weight, torch.float32, importance)
+        off = (weight / scale).round().clamp(-8, 7) * scale - weight
+        errors.append(float(off[7].square().sum()))
+    assert errors[1] < errors[0]
 
 
 def test_scales_stay_storable_in_half_precision() -> None:

@@ -1,0 +1,81 @@
+"""A checkpoint becomes an int4 bundle: calibrated on what the chain runs, verified, and fit to edit with."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tiny import write_tiny_checkpoint
+
+from dimrt import EditOptions, Editor
+from dimrt.bundle import Bundle
+from dimrt.export.pipeline import export_bundle
+from dimrt.export.precision import load_recipe
+from dimrt.export.precision.analyze import analyze_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(reference, tmp_path_factory.mktemp("model") / "tiny", "edit", "square")
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """int4 for the CPU holds every integer format."""
+    out = tmp_path_factory.mktemp("bundles") / "int4"
+    return Bundle.open(export_bundle(checkpoint, out, load_recipe("int4-cpu"), offline=True))
+
+
+def stored(bundle: Bundle, graph: str) -> dict[str, int]:
+    """Type of every initializer."""
+    model = onnx.load(bundle.graph_path(graph), load_external_data=False)
+    return {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+
+
+def test_every_graph_has_the_formats_of_the_recipe(bundle: Bundle) -> None:
+    types = onnx.TensorProto
+    language, step = stored(bundle, "language"), stored(bundle, "step")
+    assert language["layers.0.mlp.down.weight.int4"] == types.INT4
+    assert language["head.weight.int8"] == types.INT8
+    assert step["blocks.0.expand.weight.int8"] == types.INT8
+    assert step["embed.weight"] == types.FLOAT
+    assert set(stored(bundle, "vision").values()) <= {types.FLOAT, types.INT64}
+    for graph in bundle.manifest.graphs:
+        nodes = onnx.load(bundle.graph_path(graph), load_external_data=False).graph.node
+        integers = [node for node in nodes if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+        assert bool(integers) == (graph in ("language", "connector", "context", "step"))
+
+
+def test_the_manifest_says_what_was_done(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert manifest.recipe == "int4-cpu"
+    assert manifest.provenance.calibration == "8 photographs of the package, each with an instruction"
+    for name, graph in manifest.graphs.items():
+        limit = load_recipe("int4-cpu").limits[name]
+        assert 0 < graph.error.relative <= graph.error.limit == limit
+
+
+def test_it_edits(bundle: Bundle, tiny_edit_bundle: Path) -> None:
+    """The painted picture is near that of the float32 bundle for the same plan and seed."""
+    pixels = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
+    options = EditOptions(seed=5, steps=2, plan="1. Edit Instruction: red", composite="none")
+    pictures = [
+        Editor.load(path, device="cpu", threads=1).edit(pixels, "Make it red.", options).painted
+        for path in (bundle.path, tiny_edit_bundle)
+    ]
+    difference = pictures[0].astype(float) - pictures[1].astype(float)
+    assert 20 * np.log10(255 / max(np.sqrt((difference**2).mean()), 1e-9)) > 25
+
+
+def test_a_checkpoint_is_analyzed_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    """Without calibration here: assumed activations, every graph, nothing left of the work."""
+    phases: list[str] = []
+    analysis = analyze_checkpoint(
+        checkpoint, calibration="none", offline=True, folder=tmp_path, on_event=lambda event: phases.append(event.phase)
+    )
+    assert list(dict.fromkeys(phases)) == ["calibrate", "vision", "language", "connector", "context", "step"]
+    assert {layer.graph for layer in analysis.layers} == {"vision", "language", "connector", "context", "step"}
+    assert "assumed" in analysis.source
+    assert list(tmp_path.iterdir()) == []
+    analysis.write(tmp_path / "mine.toml", 0.2)
+    assert load_recipe(tmp_path / "mine.toml").rules
