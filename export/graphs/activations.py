@@ -118,9 +118,8 @@ class Sizes:
             return self.elements(producer.inputs[0])
         if value.dtype is not None and value.dtype.is_integer() and value.dtype.bitwidth >= 32:
             return {}  # a shape on its way to a Reshape
-        raise RuntimeError(
-            f"graph {self._graph.name}: the shape of {value.name} isn't known ({producer and producer.op_type})"
-        )
+        maker = "nothing" if producer is None else producer.op_type
+        raise RuntimeError(f"graph {self._graph.name}: the shape of {value.name}, made by {maker}, isn't known")
 
     def workspace(self, node: ir.Node) -> Polynomial:
         """Bytes that a node takes beside its results: the scores of an Attention node [batch, heads, queries, keys]."""
