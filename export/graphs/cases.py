@@ -18,7 +18,7 @@ from torch import Tensor
 from dimrt import rope, schedule, vision
 from dimrt.export.model.painter import Painter
 from dimrt.export.model.source import Reference
-from dimrt.manifest import Designer
+from dimrt.manifest import GRAPHS, Designer
 from dimrt.prompt import Prompts, Turn
 
 Array = NDArray[Any]
@@ -49,7 +49,10 @@ class Cases:
         self.edit = dim.config.painter.task == "edit"
 
     def of(self, graph: str) -> Iterator[Case]:
-        """The cases of a graph, one at a time."""
+        """The cases of a graph, one at a time. What is random in them depends on the graph alone: an export that goes
+        on after an interruption measures what it would have measured.
+        """
+        self.random = np.random.default_rng(GRAPHS.index(graph))
         with torch.no_grad():
             yield from getattr(self, f"_{graph}")()
 
