@@ -27,7 +27,7 @@ from dimrt.engines.target import Target
 from dimrt.errors import Cancelled, InputError, ResourceError
 from dimrt.files import atomic_write
 
-MEMORY_FACTOR = 1.7
+MEMORY_FACTOR = 1.9
 MEMORY_BASE = 600_000_000
 """Memory that a build takes for itself, in bytes: this much, and so many times the graph's weights. The weights' file
 is mapped, and counts as resident once more, but the system may drop those pages (benchmarks/results/engine-build.json).
