@@ -12,16 +12,18 @@ from PIL import Image
 
 from dimrt.backends.base import Backend
 from dimrt.backends.choose import DeviceName, open_backend
+from dimrt.backends.onnxruntime import PROVIDERS
 from dimrt.bundle import Bundle, find_bundle
 from dimrt.chain import Brief, Chain
 from dimrt.errors import ResourceError
 from dimrt.events import Event
 from dimrt.interop import CudaArray, from_device
+from dimrt.memory import check_request
 from dimrt.options import EditOptions
 from dimrt.painter import Latent, start_noise
 from dimrt.phases import Cancel, Phases, drain
 from dimrt.photo.read import Photo, read_photo
-from dimrt.request import resolve
+from dimrt.request import Request, resolve
 from dimrt.result import Design, EditResult
 
 Picture = str | Path | bytes | Image.Image | NDArray[Any] | Photo | CudaArray
@@ -44,6 +46,7 @@ class Editor:
         self.bundle = bundle
         self._backend = backend
         self._chain = Chain(bundle, backend)
+        self._fits = False
 
     @classmethod
     def load(
@@ -131,6 +134,7 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         phases = Phases()
+        self._check_memory(request)
         with self._giving_back():
             yield from self._chain.prepare(phases)
             if image is None:
@@ -216,6 +220,13 @@ class Editor:
             if on_device:
                 return self._chain.decode_for_caller(latent)
             return self._chain.decode(latent)
+
+    def _check_memory(self, request: Request) -> None:
+        """Refuse the first edit when it can't fit, before anything is loaded; what is loaded counts as free later."""
+        target = getattr(self._backend, "target", None)
+        if not self._fits and (target is not None or self._backend.name == f"onnxruntime {PROVIDERS['cpu']}"):
+            check_request(self.bundle, request, self._backend.residency, target)
+            self._fits = True
 
     @contextmanager
     def _giving_back(self) -> Iterator[None]:

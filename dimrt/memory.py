@@ -16,6 +16,7 @@ from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.language import CACHE_STEP, PREFILL_ROWS
 from dimrt.manifest import Manifest, TensorSpec
+from dimrt.request import Request
 from dimrt.vision import condition_size, window_order
 
 Flavour = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
@@ -172,6 +173,23 @@ def check_fits(
     raise ResourceError(
         f"this edit takes about {found.peak / 1e9:.1f} GB and {device} has {available / 1e9:.1f} GB free; {advice}"
     )
+
+
+def check_request(bundle: Bundle, request: Request, residency: Residency, target: Device | None) -> None:
+    """`check_fits` for a request on this machine: a target's memory, or (None) what the system has left.
+
+    Raises:
+        ResourceError: as `check_fits`.
+    """
+    side = bundle.manifest.resolution.side
+    tokens = min(PLAN_TOKENS, request.max_new_tokens)
+    setting = Setting((side, side), tokens, request.guidance_scale != 1.0, residency=residency)
+    if target is None:
+        check_fits(bundle, "onnxruntime", available_memory(), setting)
+        return
+    piece = target.shapes.get("language", {}).get("tokens", (1, 1, PREFILL_ROWS))[2]
+    setting = replace(setting, length=target.pinned.get("length"), piece=piece)
+    check_fits(bundle, target.flavour, target.memory_bytes, setting, device=target.name)
 
 
 def axes(manifest: Manifest, setting: Setting) -> dict[str, dict[str, int]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dimrt.engines.flavour import Flavour
     from dimrt.engines.record import Device as GpuFacts
     from dimrt.engines.record import Record
+    from dimrt.engines.target import Target
 
 
 class TensorRtBackend:
@@ -86,6 +87,11 @@ class TensorRtBackend:
         without = [f"{graph} ({engine.uncaptured})" for graph, engine in self._engines.items() if engine.uncaptured]
         told = f" without CUDA graphs: {', '.join(without)}" if without else ""
         return f"{self._flavour.name} {self._flavour.version} on {self._gpu.name}{told}"
+
+    @property
+    def target(self) -> "Target":
+        """What bounds shapes and memory."""
+        return self._target
 
     def missing(self) -> tuple[str, ...]:
         """Graphs whose engines for this GPU are not in the cache."""

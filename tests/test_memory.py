@@ -1,0 +1,76 @@
+"""Memory of an edit, from the manifest alone: sums, what phases save, and what is refused."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimrt import memory
+from dimrt.bundle import NANO, Bundle
+from dimrt.errors import BundleError, InputError, ResourceError
+from dimrt.manifest import TensorSpec
+from dimrt.memory import Setting, check_fits, estimate, evaluate, tensor_bytes
+
+
+@pytest.fixture(scope="module")
+def nano() -> Bundle:
+    return Bundle.open(NANO, verify="layout")
+
+
+def test_polynomials_and_shapes_are_evaluated() -> None:
+    assert evaluate({"": 5.0, "a": 2.0, "a*b": 3.0, "a*a": 1.0}, {"a": 10, "b": 7}) == 5 + 20 + 210 + 100
+    spec = TensorSpec("pixels", "float16", (1, 3, "height*32", "width/8"))
+    assert tensor_bytes(spec, {"height": 4, "width": 64}) == 2 * 3 * 128 * 8
+
+
+def test_weights_are_the_data_files_and_half_is_widened_on_the_processor(nano: Bundle) -> None:
+    cpu = {use.graph: use for use in estimate(nano).uses}
+    gpu = {use.graph: use for use in memory._at(nano, Setting((128, 128)), "tensorrt", None).uses}
+    for name, graph in nano.manifest.graphs.items():
+        assert gpu[name].weights == nano.manifest.files[graph.file + ".data"].size
+        assert cpu[name].weights == 2 * gpu[name].weights
+    facts = nano.manifest.designer.language
+    rows = memory.axes(nano.manifest, Setting((128, 128)))["language"]["length"]
+    assert gpu["language"].cache == 2 * facts.layers * facts.kv_heads * facts.head_dim * rows * 2
+
+
+def test_one_role_at_a_time_takes_the_larger_role(nano: Bundle) -> None:
+    together = estimate(nano, residency="all")
+    phased = estimate(nano, residency="phased")
+    assert phased.peak == phased.overhead + max(phased.of_role("designer"), phased.of_role("painter"))
+    assert phased.peak < together.peak
+
+
+@given(plan=st.integers(0, 150), more=st.integers(0, 50))
+def test_a_longer_plan_never_takes_less(plan: int, more: int) -> None:
+    nano = Bundle.open(NANO, verify="layout")
+    assert estimate(nano, plan_tokens=plan).peak <= estimate(nano, plan_tokens=plan + more).peak
+
+
+def test_an_edit_that_cannot_fit_is_refused_with_what_would(nano: Bundle) -> None:
+    setting = Setting((128, 128))
+    phased = memory._at(nano, replace(setting, residency="phased"), "tensorrt", None).peak
+    whole = memory._at(nano, setting, "tensorrt", None).peak
+    check_fits(nano, "tensorrt", whole, setting)
+    with pytest.raises(ResourceError, match=r"takes about 0\.\d GB.*residency = \"phased\" in the target takes"):
+        check_fits(nano, "tensorrt", (phased + whole) // 2, setting)
+    with pytest.raises(ResourceError, match="more memory"):
+        check_fits(nano, "tensorrt", 1000, setting)
+
+
+def test_memory_that_no_one_knows_refuses_nothing(nano: Bundle) -> None:
+    check_fits(nano, "tensorrt", None, Setting((128, 128)))
+
+
+def test_a_bundle_without_polynomials_must_be_exported_again(nano: Bundle) -> None:
+    graphs = {name: msgspec.structs.replace(graph, activations=()) for name, graph in nano.manifest.graphs.items()}
+    old = Bundle(nano.path, msgspec.structs.replace(nano.manifest, graphs=graphs), nano.digest)
+    with pytest.raises(BundleError, match="export it again"):
+        estimate(old)
+
+
+def test_a_size_the_painter_cannot_take(nano: Bundle) -> None:
+    with pytest.raises(InputError, match="multiples of 16"):
+        estimate(nano, size=(100, 128))
