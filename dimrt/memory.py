@@ -29,7 +29,10 @@ OVERHEAD = {"onnxruntime": 150_000_000, "tensorrt": 400_000_000, "tensorrt-rtx":
 """Bytes beside the graphs: Python with ONNX Runtime (seen: 0.1 to 0.15 GB resident); a CUDA context with the builder's
 kernels, which NVIDIA doesn't state (commonly 0.3 to 0.5 GB; not measured here)."""
 WIDENED = 2
-"""ONNX Runtime has no half precision on the CPU: it computes, and keeps weights, in float32."""
+"""ONNX Runtime has no half precision on the CPU: it computes, and keeps weights, in float32; of half inputs and outputs
+it holds a copy in float32."""
+CACHE = ("key_", "value_")
+"""How the names of cache tensors begin; each is input and output in one place."""
 SMALLER = {
     "int8": {"vision": 0.52, "language": 0.52, "context": 0.52, "step": 0.52},
     "int4": {"language": 0.29, "context": 0.52, "step": 0.52},
@@ -232,15 +235,17 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
             graph = manifest.graphs[name]
             at = sizes[name]
             file = manifest.files.get(graph.file + ".data")
-            ports = {spec.name: tensor_bytes(spec, at) for spec in (*graph.inputs, *graph.outputs)}
-            caches = sum(ports[s.name] for s in graph.inputs if s.name.startswith(("key_", "value_")))
+            specs = (*graph.inputs, *graph.outputs)
+            ports = [s for s in specs if not s.name.startswith(CACHE)]
+            copies = sum(tensor_bytes(spec, at) for spec in ports if spec.dtype == "float16") * WIDENED
+            caches = sum(tensor_bytes(s, at) for s in graph.inputs if s.name.startswith(CACHE))
             uses.append(
                 Use(
                     role,
                     name,
                     weights=wider * (file.size if file is not None else 0),
                     activations=int(wider * max((evaluate(p, at) for p in graph.activations), default=0)),
-                    tensors=sum(ports.values()) - 2 * caches,
+                    tensors=sum(tensor_bytes(spec, at) for spec in ports) + (copies if wider > 1 else 0),
                     cache=caches,
                 )
             )

@@ -1,6 +1,10 @@
 """Memory of an edit, from the manifest alone: sums, what phases save, and what is refused."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -74,3 +78,31 @@ def test_a_bundle_without_polynomials_must_be_exported_again(nano: Bundle) -> No
 def test_a_size_the_painter_cannot_take(nano: Bundle) -> None:
     with pytest.raises(InputError, match="multiples of 16"):
         estimate(nano, size=(100, 128))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
+@pytest.mark.parametrize(
+    ("graph", "at"),
+    [
+        ("vision", {"windows": 196, "patches": 3136, "tokens": 784}),
+        ("context", {"batch": 2, "rows": 10000}),
+        ("step", {"batch": 2, "rows": 8000}),
+        ("connector", {"rows": 50000}),
+    ],
+)
+def test_onnx_runtime_takes_no_more_than_estimated(
+    nano: Bundle, graph: str, at: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At shapes large enough that the bytes of the code itself don't matter; and the estimate isn't wildly above."""
+    monkeypatch.setattr(memory, "axes", lambda manifest, setting: dict.fromkeys(manifest.graphs, AXES | at))
+    use = next(u for u in memory._at(nano, Setting((128, 128)), "onnxruntime", None).uses if u.graph == graph)
+    helper = Path(__file__).parent / "peak_of_graph.py"
+    words = [sys.executable, str(helper), str(nano.path), graph, json.dumps(at)]
+    grown = int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    assert grown <= use.activations + use.tensors + SLACK
+    assert use.activations + use.tensors <= 4 * grown
+
+
+AXES = {"windows": 1, "patches": 16, "tokens": 1, "rows": 1, "length": 128, "batch": 1, "height": 16, "width": 16}
+SLACK = 30_000_000
+"""Bytes: threads, kernels loaded on first use, what the allocator rounds up."""
