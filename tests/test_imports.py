@@ -13,6 +13,7 @@ import tomllib
 ROOT = Path(__file__).parent.parent
 ROOMS = {"dimrt": ROOT / "dimrt", "dimrt.export": ROOT / "export", "dimrt.engines": ROOT / "engines"}
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 TORCH_SIDE = {"torch", "transformers", "diffusers", "accelerate", "onnx", "onnxscript"}
 GPU_SIDE = {"cuda", "tensorrt", "tensorrt_rtx"}
 MODULE_OF = {"pillow": "PIL", "huggingface_hub": "huggingface_hub", "cuda-bindings": "cuda"}
@@ -61,7 +62,8 @@ def requirements(*extras: str) -> set[str]:
 def third_party(path: Path) -> set[str]:
     """Top-level packages a module imports that are neither the standard library's nor the project's."""
     tops = {name.split(".")[0] for name in imports(path)}
-    return tops - set(sys.stdlib_module_names) - {"dimrt", "benchmarks"} - {test.stem for test in TESTS}
+    own = {"dimrt", "benchmarks"} | {module.stem for module in (*TESTS, *BENCHMARKS)}
+    return tops - set(sys.stdlib_module_names) - own
 
 
 @pytest.mark.parametrize("path", sources("dimrt"), ids=lambda path: str(path.relative_to(ROOT)))

@@ -18,7 +18,7 @@ COMMANDS = {
     "export": "Turn a DIM checkpoint into a bundle.",
     "build": "Build the TensorRT engines of a bundle.",
     "engines": "List, look at and remove built engines.",
-    "estimate": "Say how much memory an edit takes on a target.",
+    "estimate": "Say how much memory an edit takes, and whether it fits.",
     "info": "Say what is in a bundle.",
     "verify": "Check every byte of a bundle against its manifest.",
     "doctor": "Check this machine and say what is missing.",
