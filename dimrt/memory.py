@@ -278,7 +278,7 @@ def tensor_bytes(spec: TensorSpec, at: Mapping[str, int]) -> int:
 
 
 def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...]:
-    """Settings that would fit, the least loss first; each alone, then all but the recipe together."""
+    """Settings that would fit, the least loss first; one that costs more and saves no more is left out."""
     available, setting = found.available or 0, found.setting
     multiple, square = bundle.manifest.resolution.multiple, bundle.manifest.resolution.aspect == "square"
     options: list[tuple[str, Estimate]] = []
@@ -299,7 +299,12 @@ def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...
         for recipe, shares in SMALLER.items():
             uses = tuple(replace(u, weights=int(u.weights * shares.get(u.graph, 1.0))) for u in half.uses)
             options.append((f"phased with a bundle exported by --{recipe}", replace(half, uses=uses)))
-    return tuple(f"{name} takes {other.peak / 1e9:.1f} GB" for name, other in options if other.peak <= available)
+    least, advice = available + 1, []
+    for name, other in options:
+        if other.peak < least:
+            least = other.peak
+            advice.append(f"{name} takes {other.peak / 1e9:.1f} GB")
+    return tuple(advice)
 
 
 def available_memory() -> int | None:
