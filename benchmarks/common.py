@@ -53,7 +53,7 @@ def write_result(name: str, settings: dict[str, Any], measured: dict[str, Any], 
     document = {
         "benchmark": name,
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(_without_folders(argument) for argument in sys.argv),
         "machine": machine(),
         "versions": versions(),
         "settings": settings,
@@ -76,6 +76,11 @@ def peak_memory_mib() -> int | None:
         return None
     peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return round(int(peak.split()[1]) / 1024)
+
+
+def _without_folders(argument: str) -> str:
+    """Where a path lies on this machine is nobody's business."""
+    return Path(argument).name if Path(argument).is_absolute() or argument == sys.argv[0] else argument
 
 
 def _processor() -> str:
