@@ -21,6 +21,8 @@ SHOWN = 20
 
 def check_recipe_out(out: Path, force: bool) -> None:
     """Refuse a recipe file that could not be written at the end."""
+    if out.suffix != ".toml":
+        raise InputError(f"--out {out}: --analyze writes a recipe; give a file that ends in .toml")
     check_writable(out)
     if out.exists() and not force:
         raise InputError(f"--out {out}: the file exists. Add --force to replace it.")

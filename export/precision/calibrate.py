@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 
 from dimrt.bundle import Bundle
 from dimrt.editor import Editor, Picture
-from dimrt.export.precision.calibration_data import CalibrationData, Item
+from dimrt.errors import InputError
+from dimrt.export.precision.calibration_data import SHOWN, CalibrationData, Item
 from dimrt.export.precision.observe import Chosen, ObservedBackend
 from dimrt.export.precision.recipe import MEASURED, Recipe
 from dimrt.export.precision.statistics import Statistics
@@ -52,29 +53,52 @@ def calibrate(
         on_item: told how much of how much is done.
 
     Raises:
-        InputError, BundleError, ResourceError: as an edit does.
+        InputError: the model takes none of the requests.
+        BundleError, ResourceError: as an edit does.
     """
     with TemporaryDirectory(dir=bundle.path.parent, prefix=".calibration-") as folder:
         backend = ObservedBackend(bundle, chosen, Path(folder), threads=threads)
         editor = Editor(bundle, backend)
         schedule = bundle.manifest.schedule
         total = 2 * len(data.items)
-        designs: list[Design] = []
-        for item in data.items:
-            limit = min(PLAN_TOKENS, bundle.manifest.designer.decoding.max_new_tokens)
-            designs.append(editor.design(_picture(item), item.instruction, EditOptions(max_new_tokens=limit)))
-            on_item(len(designs), total)
+        designs, refused = _designs(editor, data, lambda done: on_item(done, total))
         for graph in DESIGNER:
             backend.release(graph)
-        for number, (item, design) in enumerate(zip(data.items, designs, strict=True)):
+        for number, (item, design) in enumerate(designs):
             options = EditOptions(steps=min(STEPS, schedule.steps), seed=number)
             source = None if item.picture is None else editor.encode(_picture(item), options)
             editor.paint(design, source, options)
-            on_item(len(designs) + number + 1, total)
+            on_item(total - len(designs) + number + 1, total)
         for graph in bundle.manifest.graphs:
             backend.release(graph)
     backend.statistics.source = data.description
+    if refused:
+        backend.statistics.source += f"; {len(refused)} refused: {'; '.join(refused[:SHOWN])}"
     return backend.statistics
+
+
+def _designs(
+    editor: Editor, data: CalibrationData, on_done: Callable[[int], None]
+) -> tuple[list[tuple[Item, Design]], list[str]]:
+    """Every request's design, and the requests that the model doesn't take, with the reason.
+
+    Raises:
+        InputError: it takes none.
+    """
+    limit = min(PLAN_TOKENS, editor.bundle.manifest.designer.decoding.max_new_tokens)
+    designs: list[tuple[Item, Design]] = []
+    refused: list[str] = []
+    for done, item in enumerate(data.items, 1):
+        try:
+            design = editor.design(_picture(item), item.instruction, EditOptions(max_new_tokens=limit))
+        except InputError as error:
+            refused.append(f"{item.instruction!r}: {error}")
+        else:
+            designs.append((item, design))
+        on_done(done)
+    if not designs:
+        raise InputError(f"this model takes none of the calibration requests ({refused[0]}); give others")
+    return designs, refused
 
 
 def _picture(item: Item) -> Picture | None:

@@ -111,6 +111,17 @@ def test_the_whole_chain_is_run_and_measured_the_same_each_time(bundle: Bundle) 
     assert [path.name for path in bundle.path.parent.iterdir()] == [bundle.path.name]
 
 
+def test_requests_that_the_model_refuses_are_counted(bundle: Bundle) -> None:
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    far = "An instruction that is longer than the tiny model reads."
+    chosen = measured_by(load_recipe("int4-cpu"))
+    data = CalibrationData((Item(pixels, far), Item(pixels, "Make it red.")), "two")
+    source = calibrate(bundle, chosen, data, threads=1).source
+    assert source.startswith("two; 1 refused: ") and far in source
+    with pytest.raises(InputError, match="none of the calibration requests"):
+        calibrate(bundle, chosen, CalibrationData(data.items[:1], "one"), threads=1)
+
+
 def test_runs_add_up() -> None:
     """Ranges and means over several runs are those of all rows together; every row may be kept."""
     random = np.random.default_rng(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from tiny import write_tiny_checkpoint
 
 from dimrt import EditOptions, Editor
@@ -21,9 +22,16 @@ def checkpoint(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """int4 for the CPU holds every integer format."""
+    """int4 for the CPU holds every integer format. The tiny model reads a letter a token, and 13 of them."""
+    folder = tmp_path_factory.mktemp("calibration") / "mine"
+    folder.mkdir()
+    for number, colour in enumerate(((200, 40, 10), (10, 90, 160))):
+        Image.effect_noise((160, 120), 80).convert("RGB").point(lambda n, c=colour: (n + c[0]) // 2).save(
+            folder / f"{number}.png"
+        )
+    (folder / "instructions.txt").write_text("Make it red.\nBlur it.\nTurn this into something far too long.\n")
     out = tmp_path_factory.mktemp("bundles") / "int4"
-    return Bundle.open(export_bundle(checkpoint, out, load_recipe("int4-cpu"), offline=True))
+    return Bundle.open(export_bundle(checkpoint, out, load_recipe("int4-cpu"), calibration=folder, offline=True))
 
 
 def stored(bundle: Bundle, graph: str) -> dict[str, int]:
@@ -49,7 +57,8 @@ def test_every_graph_has_the_formats_of_the_recipe(bundle: Bundle) -> None:
 def test_the_manifest_says_what_was_done(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert manifest.recipe == "int4-cpu"
-    assert manifest.provenance.calibration == "8 photographs of the package, each with an instruction"
+    said = manifest.provenance.calibration
+    assert said.startswith("3 requests from mine; 1 refused: ") and "far too long" in said
     for name, graph in manifest.graphs.items():
         limit = load_recipe("int4-cpu").limits[name]
         assert 0 < graph.error.relative <= graph.error.limit == limit
@@ -58,7 +67,7 @@ def test_the_manifest_says_what_was_done(bundle: Bundle) -> None:
 def test_it_edits(bundle: Bundle, tiny_edit_bundle: Path) -> None:
     """The painted picture is near that of the float32 bundle for the same plan and seed."""
     pixels = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
-    options = EditOptions(seed=5, steps=2, plan="1. Edit Instruction: red", composite="none")
+    options = EditOptions(seed=5, steps=2, plan="Make it red.", composite="none")
     pictures = [
         Editor.load(path, device="cpu", threads=1).edit(pixels, "Make it red.", options).painted
         for path in (bundle.path, tiny_edit_bundle)
