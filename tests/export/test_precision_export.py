@@ -67,7 +67,7 @@ def test_the_manifest_says_what_was_done(bundle: Bundle) -> None:
 def test_it_edits(bundle: Bundle, tiny_edit_bundle: Path) -> None:
     """The painted picture is near that of the float32 bundle for the same plan and seed."""
     pixels = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
-    options = EditOptions(seed=5, steps=2, plan="Make it red.", composite="none")
+    options = EditOptions(seed=5, steps=2, guidance_scale=1.0, plan="Make it red.", composite="none")
     pictures = [
         Editor.load(path, device="cpu", threads=1).edit(pixels, "Make it red.", options).painted
         for path in (bundle.path, tiny_edit_bundle)
