@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,15 @@ def test_a_wrong_choice_is_named_before_anything_is_made(
     assert left_in(tmp_path) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs started here notice SIGINT, also where the tests run in the background and were told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process there")
 def test_an_interrupted_export_says_how_to_go_on(checkpoint: Path, out: Path) -> None:
     """Ctrl-C when the first graph is there: exit code 130, what is finished stays, the same command goes on."""
