@@ -101,11 +101,19 @@ class Tokens(Frozen, frozen=True):
     stop: tuple[int, ...]
 
 
+class PlanStyle(Frozen, frozen=True):
+    """Another style of plan ("brief": only the sections that the painter needs) and the request that asks for it."""
+
+    name: str
+    request: str
+
+
 class Prompt(Frozen, frozen=True):
-    """Texts around the instruction. `request` holds `{instruction}` once."""
+    """Texts around the instruction. `request` holds `{instruction}` once and asks for the full plan."""
 
     system: str
     request: str
+    styles: tuple[PlanStyle, ...] = ()
 
 
 class Decoding(Frozen, frozen=True):

@@ -64,10 +64,18 @@ class Prompts:
         """Text of ids, special tokens left out."""
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
-    def plan_turn(self, instruction: str, image_tokens: int) -> Turn:
-        """The turn that asks for a plan: the request with the instruction filled in, then the assistant's start."""
+    def plan_turn(self, instruction: str, image_tokens: int, style: str = "full") -> Turn:
+        """The turn that asks for a plan: the request with the instruction filled in, then the assistant's start.
+
+        Raises:
+            InputError: the bundle has no request for plans of this style.
+        """
         tokens = self._designer.tokens
-        text = self.encode(self._designer.prompt.request.replace("{instruction}", instruction))
+        prompt = self._designer.prompt
+        requests = {"full": prompt.request} | {other.name: other.request for other in prompt.styles}
+        if style not in requests:
+            raise InputError(f"this bundle writes no {style!r} plans; it knows {', '.join(requests)}")
+        text = self.encode(requests[style].replace("{instruction}", instruction))
         newline = self.encode("\n")
         start = [_ids(tokens.im_end), newline, _ids(tokens.im_start), self.encode("assistant"), newline]
         answer = np.concatenate([text, *start])

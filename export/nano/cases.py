@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.export.nano.edits import EDIT_TYPES, SCENE_EDITS, Change, changes_enough
+from dimrt.export.nano.edits import EDIT_TYPES, Change, change_scene, changes_enough
 from dimrt.export.nano.filters import FILTERS, apply_filter
 from dimrt.export.nano.photos import photo_crop, texture
 from dimrt.export.nano.plans import Plan
+from dimrt.export.nano.references import USUAL, Kinds
 from dimrt.export.nano.scenes import Rng, Scene, pick, render, sample_scene
 from dimrt.export.nano.wordings import polite, word_look
 
@@ -21,14 +22,16 @@ _STREAMS: dict[Stream, int] = {"training": 1, "held-out": 2}
 
 @dataclass(frozen=True)
 class Case:
-    """One edit. `kind` is one of `EDIT_TYPES`; `detail` says more (the filter, `colour` or `size`, …)."""
+    """One edit. `kind` is one of `EDIT_TYPES` or `many`; `detail` says more (the filter, `colour` or `size`, …).
+    `before` and `scene` are what source and result show, where they are scenes."""
 
     kind: str
     detail: str
     origin: Literal["scene", "photo", "texture"]
     plan: Plan
     source: NDArray[np.uint8]
-    scene: Scene | None
+    before: Scene | None = None
+    scene: Scene | None = None
 
     @property
     def instruction(self) -> str:
@@ -45,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often what is drawn. `kinds` weighs the scene edits, `items` the scenes of 1, 2, 3 and 4 items."""
+    """How often what is drawn. `kinds` weighs the scene edits, `items` the scenes of 1, 2, 3, … items."""
 
     photos: float = 0.25
     textures: float = 0.15
@@ -78,7 +81,7 @@ def style_case(
     """A photographic edit of a picture; `name` picks the filter, `held_out` takes words that training never draws."""
     name = name or pick(rng, FILTERS)
     plan = style_plan(word_look(rng, name, held_out=held_out), name, PHOTO_LAYOUT)
-    return Case("style", name, origin, plan, source, None)
+    return Case("style", name, origin, plan, source)
 
 
 def style_plan(instruction: str, name: str, layout: str) -> Plan:
@@ -86,18 +89,21 @@ def style_plan(instruction: str, name: str, layout: str) -> Plan:
     return Plan(instruction, layout, f"style {name}", "whole picture", f"{name} picture")
 
 
-def scene_case(rng: Rng, kind: str, items: tuple[float, ...]) -> Case:
-    """An edit of type `kind` on a fresh scene; `items` weighs the number of items, from one up."""
+def scene_case(rng: Rng, kind: str, items: tuple[float, ...], references: Kinds = USUAL) -> Case:
+    """An edit of type `kind` on a fresh scene.
+
+    `items` weighs the number of items, from one up; `references` how the instruction refers to an item.
+    """
     weights = np.array(items) / sum(items)
     while True:
         scene = sample_scene(rng, 1 + int(rng.choice(len(weights), p=weights)))
         source = render(scene)
         if kind == "style":
             name = pick(rng, FILTERS)
-            return Case(kind, name, "scene", style_plan(word_look(rng, name), name, scene.layout()), source, None)
-        change = SCENE_EDITS[kind](rng, scene)
+            return Case(kind, name, "scene", style_plan(word_look(rng, name), name, scene.layout()), source, scene)
+        change = change_scene(rng, scene, kind, references)
         if change is not None:
-            case = Case(kind, change.detail, "scene", _scene_plan(rng, scene, change), source, change.scene)
+            case = Case(kind, change.detail, "scene", _scene_plan(rng, scene, change), source, scene, change.scene)
             if changes_enough(source, case.target):
                 return case
 

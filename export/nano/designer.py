@@ -14,7 +14,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from dimrt.export.nano import tokenizer as words
 from dimrt.export.nano.shapes import SIDE
-from dimrt.manifest import Decoding, Designer, Language, Prompt, Tokens, Vision
+from dimrt.manifest import Decoding, Designer, Language, PlanStyle, Prompt, Tokens, Vision
 from dimrt.prompt import Prompts
 from dimrt.rope import position_ids
 from dimrt.vision import VisionInput, condition_size, prepare
@@ -32,6 +32,8 @@ MAX_POSITIONS = 1024
 SECTIONS = (4, 6, 6)
 SYSTEM = "You are a helpful assistant."
 REQUEST = "Plan: {instruction}"
+REQUEST_STYLES = (PlanStyle("short", "Short plan: {instruction}"), PlanStyle("brief", "Brief plan: {instruction}"))
+"""What asks for a plan of another style (`dimrt.export.nano.plans.STYLES`)."""
 MAX_NEW_TOKENS = 192
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -73,7 +75,7 @@ def designer_facts(tokenizer: Path) -> Designer:
             max_positions=MAX_POSITIONS,
         ),
         tokens=token_ids(tokenizer),
-        prompt=Prompt(system=SYSTEM, request=REQUEST),
+        prompt=Prompt(system=SYSTEM, request=REQUEST, styles=REQUEST_STYLES),
         decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS, repetition_penalty=1.0),
     )
 

@@ -35,6 +35,8 @@ from dimrt.prompt import Prompts
 log = logging.getLogger(__name__)
 
 IGNORED = -100
+LOOK_WEIGHT = 3.0
+"""Weight of the first phase's loss in the second: what the plan says of the picture must be seen first."""
 _PADDING = 16
 _IMAGE_TOKENS = 16
 _POOL = 8
@@ -46,6 +48,13 @@ MIXTURE = Mixture(
     items=_ITEM_COUNTS,
 )
 """What the designer learns from."""
+FORMS = (
+    *("write full", "write brief") * 5,
+    *("write short", "write brief", "read full", "read brief") * 2,
+    "read short",
+    "bare",
+)
+"""Forms of the turns, in turn (see `encode_turn`)."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +125,27 @@ def look_batch(seed: int, step: int, size: int) -> tuple[list[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class TurnBatch:
-    """`ids` int64 [B, L] padded at the end; `targets` the same with `IGNORED` where nothing is learned."""
+    """`ids` int64 [B, L] padded at the end; `targets` the same with `IGNORED` where nothing is learned; `labels`
+    [B, slots] say what each picture shows (`scene_labels`)."""
 
     pictures: list[NDArray[np.uint8]]
     ids: Tensor
     targets: Tensor
+    labels: Tensor
 
 
 def encode_turn(case: Case, form: str, prompts: Prompts, facts: Designer) -> tuple[NDArray[np.int64], int]:
-    """Ids of one turn, and where the part to learn starts. `form` is `plan`, `condition` or `bare`."""
+    """Ids of one turn, and where the part to learn starts.
+
+    `form` is `bare` (the instruction as condition), or what happens with a plan of which style: `write full` asks for
+    the plan, `read full` has it as condition.
+    """
     stop = np.array([facts.tokens.im_end], np.int64)
-    if form == "plan":
-        turn = prompts.plan_turn(case.instruction, _IMAGE_TOKENS)
-        return np.concatenate([turn.ids, prompts.encode(case.plan.text()), stop]), len(turn.ids)
-    text = case.plan.text() if form == "condition" else case.instruction
-    turn = prompts.condition_turn(text, _IMAGE_TOKENS)
+    act, _, style = form.partition(" ")
+    if act == "write":
+        turn = prompts.plan_turn(case.instruction, _IMAGE_TOKENS, style)
+        return np.concatenate([turn.ids, prompts.encode(case.plan.text(style)), stop]), len(turn.ids)
+    turn = prompts.condition_turn(case.plan.text(style) if act == "read" else case.instruction, _IMAGE_TOKENS)
     return np.concatenate([turn.ids, stop]), turn.shared
 
 
@@ -143,7 +158,8 @@ def turn_batch(cases: list[Case], forms: list[str], prompts: Prompts, facts: Des
     for row, (tokens, start) in enumerate(rows):
         ids[row, : len(tokens)] = tokens
         targets[row, start : len(tokens)] = tokens[start:]
-    return TurnBatch([case.source for case in cases], torch.from_numpy(ids), torch.from_numpy(targets))
+    labels = torch.tensor([scene_labels(case.before) for case in cases])
+    return TurnBatch([case.source for case in cases], torch.from_numpy(ids), torch.from_numpy(targets), labels)
 
 
 @lru_cache(maxsize=1)
@@ -152,13 +168,12 @@ def _pool(recipe: Recipe, number: int, prompts: Prompts, facts: Designer) -> tup
     size = recipe.batch * _POOL
     turns = []
     for index in range(number * size, (number + 1) * size):
-        form = "bare" if index % 20 == 0 else "condition" if index % 5 == 1 else "plan"
-        turns.append((draw_case("training", recipe.seed, index, MIXTURE), form))
+        turns.append((draw_case("training", recipe.seed, index, MIXTURE), FORMS[index % len(FORMS)]))
     return tuple(sorted(turns, key=lambda turn: len(encode_turn(*turn, prompts, facts)[0])))
 
 
 def training_turns(recipe: Recipe, step: int, prompts: Prompts, facts: Designer) -> TurnBatch:
-    """The turns of one step of the second phase: three of four ask for a plan, the others are condition turns."""
+    """The turns of one step of the second phase, all of about the same length."""
     number, place = divmod(step, _POOL)
     order = np.random.default_rng((recipe.seed, number)).permutation(_POOL)
     start = int(order[place]) * recipe.batch
@@ -276,7 +291,9 @@ def _step(
     batch = training_turns(recipe, step - recipe.look_steps, prompts, facts)
     images = embed_pictures(model, view_pictures(batch.pictures, facts.vision))
     loss, hits = turn_loss(model, images, batch, facts)
-    return loss, {"loss": round(loss.item(), 4), "tokens_right": round(hits.item(), 4)}
+    look, seen = reader.loss(images, batch.labels)
+    record = {"loss": loss, "tokens_right": hits, "look_loss": look, "seen": seen}
+    return loss + LOOK_WEIGHT * look, {name: round(value.item(), 4) for name, value in record.items()}
 
 
 def _save_state(

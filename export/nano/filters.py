@@ -1,12 +1,17 @@
-"""Photographic edits as exact colour functions, the same at every picture size."""
+"""Photographic edits as exact functions of colour and of place in the picture, alike at every picture size."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 Floats = NDArray[np.float32]
 
+BLUR = 0.02
+"""Standard deviation of the blur as a share of the mean side."""
+CORNER = 0.75
+"""What the vignette takes away in the corners; it grows with the square of the distance from the middle."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -63,6 +68,17 @@ def _night(picture: Floats) -> Floats:
     return _gain(picture * 0.35 + _luma(picture) * 0.15, 0.7, 0.85, 1.5)
 
 
+def _vignette(picture: Floats) -> Floats:
+    down, across = (((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1) ** 2 / 2 for side in picture.shape[:2])
+    return picture * (1 - CORNER * (down[:, None] + across[None]))[..., None]
+
+
+def _blur(picture: Floats) -> Floats:
+    radius = BLUR * sum(picture.shape[:2]) / 2
+    blurred = Image.fromarray(picture.astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
+    return np.asarray(blurred).astype(np.float32)
+
+
 FILTERS: dict[str, Callable[[Floats], Floats]] = {
     "grayscale": _grayscale,
     "sepia": _sepia,
@@ -75,6 +91,8 @@ FILTERS: dict[str, Callable[[Floats], Floats]] = {
     "vivid": _vivid,
     "contrast": _contrast,
     "negative": _negative,
+    "vignette": _vignette,
+    "blur": _blur,
 }
 
 

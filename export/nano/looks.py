@@ -158,4 +158,30 @@ LOOKS: dict[str, Look] = {
         colors""",
         "invert the colors | make it a negative | turn this photo into a negative | could you invert the picture",
     ),
+    "vignette": _look(
+        """vignetted | dark at the edges | darker at the edges | dark in the corners | darker in the corners | darker
+        around the edges | shaded at the edges""",
+        """vignette | vignetted | dark corner | dark edge | soft vignette | dark border | shaded corner | spotlight |
+        peephole""",
+        """vignette | add a vignette to | put a vignette on | darken the edges of | darken the corners of | shade the
+        corners of | darken the borders of""",
+        "a vignetted picture | a vignetted photo | a picture with dark corners | a photo with dark edges",
+        """add a vignette | add a dark vignette | add vignetting | darken the edges | darken the corners | darken the
+        borders | shade the corners | fade the edges to black | only keep the center bright | draw the eye to the
+        center | put the center in the spotlight | dark corners | make the corners darker | make the edges darker""",
+        """add a vignette to this photo | make the corners of the picture dark | I want dark edges around the image |
+        give it a soft vignette""",
+    ),
+    "blur": _look(
+        """blurry | blurred | more blurred | out of focus | unsharp | less sharp | a bit blurry | softly blurred |
+        defocused | fuzzy""",
+        "blurred | blurry | soft focus | out of focus | defocused | fuzzy | gaussian blur | unsharp",
+        "blur | defocus | unsharpen | gaussian blur | take the sharpness out of | remove the details of",
+        "a blurry picture | a blurred photo | a blur | an out of focus photo | a defocused picture | soft focus",
+        """blur everything | add blur | add a blur | apply a gaussian blur | take {it} out of focus | put {it} out of
+        focus | throw {it} out of focus | reduce the sharpness | less sharpness | make {it} look out of focus |
+        lose the details | smear the details | make the details blurry | soften the focus""",
+        """blur this photo | make the picture look out of focus | could you blur the whole image | give it a soft focus
+        look""",
+    ),
 }

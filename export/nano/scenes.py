@@ -1,4 +1,4 @@
-"""Toy scenes: one to four named shapes on a named background, sampled, rendered and put into words."""
+"""Toy scenes: named shapes on a named background, sampled, rendered and put into words."""
 
 from dataclasses import dataclass, replace
 
@@ -99,11 +99,16 @@ def sample_background(rng: Rng) -> Background:
     return Background(pick(rng, TEXTURES), pick(rng, colours), int(rng.integers(1_000_000)))
 
 
-def sample_item(rng: Rng, cell: Cell, background: Background, others: tuple[Item, ...]) -> Item:
-    """A shape at `cell` that can be seen and shares colour and shape with no other item."""
+def sample_item(
+    rng: Rng, cell: Cell, background: Background, others: tuple[Item, ...], given: dict[str, str] | None = None
+) -> Item:
+    """A shape at `cell` that can be seen and shares colour and shape with no other item; `given` fixes properties."""
     taken = {(item.colour, item.shape) for item in others}
+    given = given or {}
     while True:
-        shape, colour, size = pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, SIZES)
+        shape = given.get("shape") or pick(rng, SHAPES)
+        colour = given.get("colour") or pick(rng, COLOURS)
+        size = given.get("size") or pick(rng, SIZES)
         if stands_out(colour, background) and (colour, shape) not in taken:
             break
     x, y = centred(cell)
@@ -111,11 +116,16 @@ def sample_item(rng: Rng, cell: Cell, background: Background, others: tuple[Item
 
 
 def sample_scene(rng: Rng, count: int) -> Scene:
-    """A scene of `count` items, at most nine, no two of them with the same colour and shape."""
+    """A scene of `count` items, at most nine, no two of them with the same colour and shape.
+
+    In three of ten scenes all items but the first share their colour, shape or size, so that one can be the odd one.
+    """
     background = sample_background(rng)
     items: list[Item] = []
+    shared = pick(rng, ("colour", "shape", "size")) if rng.random() < 0.3 else None
     for index in rng.permutation(len(CELLS))[:count]:
-        items.append(sample_item(rng, CELLS[index], background, tuple(items)))
+        like = getattr(items[1], shared) if shared and len(items) > 1 else None
+        items.append(sample_item(rng, CELLS[index], background, tuple(items), like and {shared: like}))
     return Scene(background, ()).with_items(items)
 
 

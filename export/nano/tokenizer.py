@@ -16,10 +16,11 @@ VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
 SPECIALS = (END, IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD)
 
-HEADING_TOKENS = (HEADINGS[0], *(f"\n{heading}" for heading in HEADINGS[1:]))
-"""The plan's headings are one token each (with the line break before them), which makes plans short."""
+HEADING_TOKENS = (HEADINGS[0], *(f"\n{heading}" for heading in HEADINGS[1:]), HEADINGS[1], HEADINGS[2])
+"""The plan's headings are one token each (with the line break before them), which makes plans short. The last two open
+the shorter styles of a plan."""
 
-VOCABULARY = 1200
+VOCABULARY = 1202
 _CASES = 1200
 _WORDINGS = 6000
 _ENGLISH = """

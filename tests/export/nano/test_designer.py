@@ -63,7 +63,7 @@ def test_batched_pictures_equal_the_librarys_vision_tower(setting, cases):
 @torch.no_grad()
 def test_batched_text_equals_the_librarys_model(setting, cases):
     model, prompts, facts = setting
-    batch = turn_batch(cases, ["plan", "condition", "bare"], prompts, facts)
+    batch = turn_batch(cases, ["write full", "read brief", "bare"], prompts, facts)
     views = view_pictures(batch.pictures, facts.vision)
     positions = text_positions(batch.ids[0].numpy(), facts.tokens)
     hidden = run_text(model, batch.ids, embed_pictures(model, views), positions)
@@ -77,7 +77,7 @@ def test_batched_text_equals_the_librarys_model(setting, cases):
 
 def test_a_plan_turn_learns_the_plan_and_its_end(setting, cases):
     _, prompts, facts = setting
-    ids, start = encode_turn(cases[0], "plan", prompts, facts)
+    ids, start = encode_turn(cases[0], "write full", prompts, facts)
     assert prompts.decode(ids[start:]) == cases[0].plan.text()
     assert ids[-1] == facts.tokens.im_end
     ids, start = encode_turn(cases[0], "bare", prompts, facts)
@@ -86,7 +86,7 @@ def test_a_plan_turn_learns_the_plan_and_its_end(setting, cases):
 
 def test_batches_pad_at_the_end_and_learn_no_padding(setting, cases):
     _, prompts, facts = setting
-    batch = turn_batch(cases, ["plan"] * 3, prompts, facts)
+    batch = turn_batch(cases, ["write full"] * 3, prompts, facts)
     assert batch.ids.shape == batch.targets.shape and batch.ids.shape[1] % 16 == 0
     for row, case in enumerate(cases):
         learned = batch.targets[row][batch.targets[row] != IGNORED]

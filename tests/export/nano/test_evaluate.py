@@ -53,7 +53,7 @@ def test_a_perfect_editor_gets_full_marks(perfect):
     assert tuple(report.edits) == EDIT_TYPES and tuple(report.photos) == tuple(FILTERS)
     assert all(row.both == 1 and set(row.slots.values()) == {1.0} for row in report.edits.values())
     assert all(row.output == 99 and row.source < 40 and row.plan == 1 for row in report.photos.values())
-    assert seen[-1] == (2 * 9 + 2 * 11, 2 * 9 + 2 * 11)
+    assert seen[-1] == (2 * 9 + 2 * 13, 2 * 9 + 2 * 13)
     assert json.loads(json.dumps(asdict(report)))["edits"]["action"]["n"] == 2
     text = judging.table(report)
     assert all(name in text for name in (*EDIT_TYPES, *FILTERS))

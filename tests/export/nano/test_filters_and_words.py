@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from dimrt.export.nano.cases import Mixture, draw_case, generator, style_case
 from dimrt.export.nano.filters import FILTERS, apply_filter
@@ -30,9 +31,31 @@ def test_each_filter_does_what_its_name_says(photo):
     assert cool < tilt < warm and sepia > 30
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_filters_are_the_same_at_every_size_and_stay_in_range(photo, name):
+def test_the_vignette_darkens_the_corners_alone_and_the_blur_keeps_the_mean(photo):
+    out = {name: apply_filter(name, photo).astype(float) for name in ("vignette", "blur")}
+    height, width = photo.shape[:2]
+    middle = np.s_[height // 2 - 4 : height // 2 + 4, width // 2 - 4 : width // 2 + 4]
+    corner = np.s_[:8, :8]
+    assert abs(out["vignette"][middle] - photo[middle]).max() <= 1
+    assert out["vignette"][corner].mean() < photo[corner].mean() * 0.4
+    assert abs(out["blur"].mean() - photo.mean()) < 2
+    assert abs(np.diff(out["blur"], axis=0)).mean() < 0.5 * abs(np.diff(photo.astype(float), axis=0)).mean()
+
+
+@pytest.mark.parametrize("name", sorted(set(FILTERS) - {"vignette", "blur"}))
+def test_colour_filters_are_the_same_at_every_size(photo, name):
     assert np.array_equal(apply_filter(name, photo)[::3, ::3], apply_filter(name, photo[::3, ::3]))
+
+
+@pytest.mark.parametrize("name", ["vignette", "blur"])
+def test_filters_of_the_place_look_alike_at_every_size(photo, name):
+    half = np.asarray(Image.fromarray(photo).reduce(2))
+    shrunk = np.asarray(Image.fromarray(apply_filter(name, photo)).reduce(2))
+    assert abs(shrunk.astype(float) - apply_filter(name, half)).mean() < 1.5
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_stay_in_range(name):
     extremes = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
     assert apply_filter(name, extremes).dtype == np.uint8
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from dimrt.blueprint import Blueprint
 from dimrt.export.nano.cases import Mixture, draw_case, generator, scene_case
 from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.oracle import judge
 from dimrt.export.nano.plans import parse_plan
+from dimrt.export.nano.references import ONLY_REASONING, REASONING, refer
 from dimrt.export.nano.scenes import CELLS, place_name, render, sample_scene
 from dimrt.export.nano.shapes import SHAPES, SIDE
 
@@ -119,3 +121,47 @@ def test_the_layout_of_the_result_follows_the_edit():
         added = scene_case(generator("held-out", 32, index), "add", ITEMS).plan
         name = added.edit.removeprefix("add ")
         assert f"{name} {added.area}" in added.result and f"{name} {added.area}" not in added.layout
+
+
+def test_shorter_styles_keep_their_sections_alone():
+    plan = scene_case(generator("held-out", 7, 0), "remove", ITEMS).plan
+    brief = parse_plan(plan.text("brief"), "brief")
+    assert brief is not None and (brief.edit, brief.area) == (plan.edit, plan.area)
+    assert brief.instruction == brief.layout == brief.result == ""
+    short = parse_plan(plan.text("short"), "short")
+    assert short is not None and short.layout == plan.layout and short.result == ""
+    assert parse_plan(plan.text("full"), "brief") is None and parse_plan(plan.text("brief")) is None
+    assert Blueprint.parse(plan.text("brief")).local_objects == plan.edit
+
+
+@pytest.mark.parametrize("kind", REASONING)
+def test_references_single_out_their_item(kind):
+    """Words drawn for one item of a scene are never drawn for another one of it."""
+    owners = 0
+    for index in range(60):
+        rng = generator("training", 21, index)
+        scene = sample_scene(rng, 2 + index % 3)
+        owner: dict[str, object] = {}
+        for item in scene.items:
+            for _ in range(8):
+                words = refer(rng, scene, item, ((kind, 1.0),))
+                if words is not None:
+                    assert owner.setdefault(words, item) == item, (words, scene.layout())
+        owners += len(owner)
+    assert owners > 5
+
+
+@pytest.mark.parametrize("kind", ["add", "adjust", "extract", "replace", "remove", "action"])
+def test_reasoning_cases_name_neither_the_items_place_nor_all_it_is(kind):
+    for index in range(10):
+        case = scene_case(generator("held-out", 8, index), kind, (0, 0.3, 0.4, 0.3), ONLY_REASONING)
+        assert case.plan.area not in case.instruction or kind == "action"
+        item = case.plan.edit.split(maxsplit=1)[1]
+        assert item not in case.instruction or kind == "add"
+
+
+def test_many_edits_touch_several_places():
+    for index in range(10):
+        case = scene_case(generator("training", 9, index), "many", (0.2, 0.2, 0.2, 0.2, 0.1, 0.1))
+        assert 2 <= len(case.plan.edit.split(" then ")) <= 5
+        assert len(set(case.plan.area.split(" and "))) == len(case.plan.edit.split(" then "))

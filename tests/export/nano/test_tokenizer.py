@@ -5,6 +5,7 @@ from tokenizers import Tokenizer
 
 from dimrt.export.nano.cases import draw_case
 from dimrt.export.nano.designer import designer_facts, load_prompts, token_ids
+from dimrt.export.nano.plans import HEADINGS, STYLES
 from dimrt.export.nano.tokenizer import HEADING_TOKENS, SPECIALS, VOCABULARY, load_tokenizer
 
 
@@ -48,11 +49,14 @@ def test_plans_are_short_and_come_back(prompts):
     assert sum(lengths) / len(lengths) < 60 and max(lengths) < 150
 
 
-def test_a_heading_is_one_token(prompts):
-    plan = draw_case("held-out", 0, 1).plan.text()
-    ids = prompts.encode(plan).tolist()
+@pytest.mark.parametrize("style", STYLES)
+def test_a_heading_is_one_token(prompts, style):
+    ids = prompts.encode(draw_case("held-out", 0, 1).plan.text(style)).tolist()
     headings = [int(prompts.encode(heading)[0]) for heading in HEADING_TOKENS]
-    assert all(ids.count(heading) == 1 for heading in headings)
+    assert [id for id in ids if id in headings] == [
+        int(prompts.encode(HEADINGS[section] if place == 0 else f"\n{HEADINGS[section]}")[0])
+        for place, section in enumerate(STYLES[style])
+    ]
 
 
 def test_an_existing_file_is_kept(tokenizer_path):
