@@ -31,7 +31,8 @@ NEIGHBOURS = {"above": (-1, 0), "below": (1, 0), "left of": (0, -1), "right of":
 
 @dataclass(frozen=True)
 class Change:
-    """One edit of a scene: `edit` and `area` are the plan's words for what happens and where."""
+    """One edit of a scene: `edit` and `area` are the plan's words for what happens and where. Every item in `edit` is
+    called as in the scene's layout, place included, so that each of several edits is bound to its own place."""
 
     detail: str
     instruction: str
@@ -63,14 +64,14 @@ def _recolour(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     new = pick(rng, [name for name in COLOURS if name not in taken and stands_out(name, scene.background)])
     changed = scene.with_items([*_others(scene, item), replace(item, colour=new)])
     instruction = _word(rng, "recolour", words, new)
-    return Change("colour", instruction, f"recolor {item.name} to {new}", item.place, changed)
+    return Change("colour", instruction, f"recolor {item.placed_name} to {new}", item.place, changed)
 
 
 def _resize(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     new = pick(rng, [size for size in SIZES if size != item.size])
     changed = scene.with_items([*_others(scene, item), replace(item, size=new)])
     instruction = _word(rng, "resize", words, new)
-    return Change("size", instruction, f"resize {item.name} to {new}", item.place, changed)
+    return Change("size", instruction, f"resize {item.placed_name} to {new}", item.place, changed)
 
 
 def _adjust(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
@@ -81,7 +82,7 @@ def _extract(rng: Rng, scene: Scene, item: Item, words: str) -> Change | None:
     if not stands_out(item.colour, WHITE):
         return None
     instruction = _word(rng, "extract", words)
-    return Change("extract", instruction, f"extract {item.name}", item.place, Scene(WHITE, (item,)))
+    return Change("extract", instruction, f"extract {item.placed_name}", item.place, Scene(WHITE, (item,)))
 
 
 def _replace(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
@@ -93,12 +94,12 @@ def _replace(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     new = replace(item, shape=shape, colour=colour)
     instruction = _word(rng, "replace", words, f"a {colour} {shape}")
     changed = scene.with_items([*_others(scene, item), new])
-    return Change("replace", instruction, f"replace {item.name} with {new.name}", item.place, changed)
+    return Change("replace", instruction, f"replace {item.placed_name} with {new.name}", item.place, changed)
 
 
 def _remove(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     instruction = _word(rng, "remove", words)
-    return Change("remove", instruction, f"remove {item.name}", item.place, scene.with_items(_others(scene, item)))
+    return Change("remove", instruction, f"remove {item.placed_name}", item.place, scene.with_items(_others(scene, item)))
 
 
 def _move(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
@@ -107,7 +108,7 @@ def _move(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     changed = scene.with_items([*_others(scene, item), _placed(item, cell)])
     instruction = _word(rng, "move", words, place_name(cell))
     area = f"{item.place} and {place_name(cell)}"
-    return Change("move", instruction, f"move {item.name} to {place_name(cell)}", area, changed)
+    return Change("move", instruction, f"move {item.placed_name} to {place_name(cell)}", area, changed)
 
 
 ITEM_EDITS: dict[str, Callable[[Rng, Scene, Item, str], Change | None]] = {
@@ -133,7 +134,7 @@ def _add(rng: Rng, scene: Scene, kinds: Kinds) -> Change | None:
 def _added(rng: Rng, scene: Scene, cell: Cell, where: str) -> Change:
     item = _placed(sample_item(rng, cell, scene.background, scene.items), cell)
     instruction = f"{pick(rng, SCENE_VERBS['add'])} a {item.name} {where}"
-    return Change("add", instruction, f"add {item.name}", item.place, scene.with_items([*scene.items, item]))
+    return Change("add", instruction, f"add {item.placed_name}", item.place, scene.with_items([*scene.items, item]))
 
 
 def _beside(scene: Scene) -> list[tuple[Cell, str]]:

@@ -42,6 +42,10 @@ class Item:
     def place(self) -> str:
         return place_name(self.cell)
 
+    @property
+    def placed_name(self) -> str:
+        return f"{self.name} {self.place}"
+
 
 @dataclass(frozen=True)
 class Background:
@@ -65,7 +69,7 @@ class Scene:
 
     def layout(self) -> str:
         """The scene in words, e.g. `striped navy background, large red circle top left`."""
-        parts = [f"{self.background.name} background", *(f"{item.name} {item.place}" for item in self.items)]
+        parts = [f"{self.background.name} background", *(item.placed_name for item in self.items)]
         return ", ".join(parts)
 
     def with_items(self, items: list[Item]) -> "Scene":
