@@ -8,12 +8,12 @@ area, so the largest activations count; designer and painter together, or one af
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from pathlib import Path
 from typing import Literal, Protocol
 
 from dimrt.backends.base import ROLES, Residency, Role
 from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
+from dimrt.host import available_memory
 from dimrt.language import CACHE_STEP, PREFILL_ROWS
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.request import Request
@@ -305,18 +305,3 @@ def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...
             least = other.peak
             advice.append(f"{name} takes {other.peak / 1e9:.1f} GB")
     return tuple(advice)
-
-
-def available_memory() -> int | None:
-    """Bytes this process can still take: what the system has left, or its control group; None where none tells."""
-    info, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if not info.is_file():
-        return None
-    fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else max(0, min(free, int(limit) - used))

@@ -17,7 +17,6 @@ from dimrt.bundle import Bundle
 from dimrt.engines import process
 from dimrt.engines.cache import PLAN, RECORD, EngineCache
 from dimrt.engines.flavour import Flavour
-from dimrt.engines.host import available_memory, free_disk
 from dimrt.engines.job import Job, Step
 from dimrt.engines.network import check_contract, pinned_specs
 from dimrt.engines.place import building_place
@@ -26,6 +25,7 @@ from dimrt.engines.record import FORMAT, Device, Identity, Record
 from dimrt.engines.target import Target
 from dimrt.errors import Cancelled, InputError, ResourceError
 from dimrt.files import atomic_write
+from dimrt.host import available_memory, free_disk
 
 MEMORY_FACTOR = 1.9
 MEMORY_BASE = 600_000_000

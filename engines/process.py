@@ -12,9 +12,9 @@ from typing import IO
 
 import msgspec
 
-from dimrt.engines.host import available_memory
 from dimrt.engines.job import Answer, Built, Job, Refused, Step
 from dimrt.errors import BundleError, Cancelled, ResourceError
+from dimrt.host import available_memory
 
 COMMAND = (sys.executable, "-m", "dimrt.engines.worker")
 POLL = 0.2

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from dimrt.engines.host import available_memory, free_disk
 from dimrt.errors import ResourceError
+from dimrt.host import available_memory, free_disk
 
 BASE_BYTES, BYTES_A_VALUE = 1_000_000_000, 13
 """Memory of an export: libraries and traced graphs, and so much for each value of the largest tensor, which is held as

@@ -1,8 +1,6 @@
 """`dimrt doctor`: what this machine has, what is missing, and the next command for each."""
 
-import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +14,7 @@ from dimrt.bundle import Bundle, config_folder, find_bundle
 from dimrt.cli.console import print_json
 from dimrt.cli.options import json_option
 from dimrt.errors import BundleError, CheckFailed, ResourceError
+from dimrt.host import available_memory, free_disk, total_memory
 
 CORE = ("numpy", "pillow", "tokenizers", "safetensors", "msgspec", "click", "rich")
 EXPORT = ("torch", "transformers", "diffusers", "accelerate", "huggingface_hub", "onnx", "onnxscript")
@@ -118,21 +117,17 @@ def settings() -> Finding:
 
 def memory() -> Finding:
     """Memory of the machine, where the system tells it."""
-    info = Path("/proc/meminfo")
-    if info.is_file():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        total, free = (int(fields[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-        return Finding("memory", "ok", f"{free / 1e9:.1f} GB available of {total / 1e9:.1f} GB")
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return Finding("memory", "ok", f"{total / 1e9:.1f} GB in all")
-    return Finding("memory", "note", "unknown on this system")
+    free, total = available_memory(), total_memory()
+    if total is None:
+        return Finding("memory", "note", "unknown on this system")
+    left = "" if free is None else f"{free / 1e9:.1f} GB available of "
+    return Finding("memory", "ok", f"{left}{total / 1e9:.1f} GB")
 
 
 def disk() -> Finding:
     """Free space where pictures would be written."""
     here = Path.cwd()
-    free = shutil.disk_usage(here).free
+    free = free_disk(here)
     detail = f"{free / 1e9:.1f} GB free at {here}"
     if free < DISK_FLOOR:
         return Finding("disk", "note", detail, "free some space before exporting or editing large photos")

@@ -7,7 +7,6 @@ import pytest
 
 from dimrt.engines import device as devices
 from dimrt.engines.device import detect, target_for
-from dimrt.engines.host import available_memory, free_disk
 from dimrt.engines.record import Device
 from dimrt.errors import ResourceError
 
@@ -80,16 +79,3 @@ def test_without_the_bindings_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(ResourceError, match=r'pip install "dimrt\[rtx\]"'):
         detect()
-
-
-def test_what_the_machine_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = available_memory()
-    assert left is None or left > 10_000_000
-    assert free_disk(tmp_path / "not" / "there" / "yet") == free_disk(tmp_path)
-    if sys.platform == "linux":
-        monkeypatch.setattr("dimrt.engines.host.CGROUP", tmp_path)
-        (tmp_path / "memory.max").write_text("5000000\n")
-        (tmp_path / "memory.current").write_text("2000000\n")
-        assert available_memory() == 3_000_000
-        (tmp_path / "memory.max").write_text("max\n")
-        assert available_memory() != 3_000_000
