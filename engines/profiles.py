@@ -9,11 +9,10 @@ from math import ceil
 
 from dimrt.engines.target import PINNABLE, Range, Target
 from dimrt.errors import BundleError
+from dimrt.language import CACHE_STEP
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.vision import condition_size
 
-CACHE_STEP = 128
-"""A key/value cache has a multiple of so many rows."""
 DEFAULT_LENGTH = 4096
 DEFAULT_TOKENS = 512
 DEFAULT_ROWS = 8
