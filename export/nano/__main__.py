@@ -83,17 +83,12 @@ def autoencoder(folder: Path) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--shards", default=40, show_default=True, help="Training set in shards of 2048 cases.")
-@click.option("--steps", default=3200, show_default=True)
-@click.option("--processes", default=2, show_default=True, help="Each takes a core and 32 cases a step.")
-def painter(folder: Path, shards: int, steps: int, processes: int) -> None:
+@click.option("--processes", default=1, show_default=True, help="Each takes a core and 32 cases a step.")
+def painter(folder: Path, processes: int) -> None:
     """Train the painter in FOLDER (which holds designer/), or go on with what stands there."""
-    from dimrt.export.nano import recipe
+    from dimrt.export.nano.recipe import train_painter
 
-    plan = recipe.painter_recipe(shards, steps, processes)
-    recipe.prepare_latents(folder, plan)
-    recipe.prepare_conditions(folder, plan)
-    recipe.train_painter(folder, plan)
+    train_painter(folder, processes)
 
 
 @main.command()
@@ -108,7 +103,7 @@ def assemble(folder: Path, output: Path | None) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--processes", default=2, show_default=True, help="Of the painter's training.")
+@click.option("--processes", default=1, show_default=True, help="Of the painter's training.")
 def train(folder: Path, processes: int) -> None:
     """The whole recipe: designer, autoencoder, painter, checkpoint, all in FOLDER. Run it again to go on."""
     import torch
@@ -120,10 +115,7 @@ def train(folder: Path, processes: int) -> None:
     if not (folder / "designer" / "qwen").exists():
         torch.set_num_threads(1)
         train_designer(folder / "designer", Recipe())
-    plan = recipe.painter_recipe(processes=processes)
-    recipe.prepare_latents(folder, plan)
-    recipe.prepare_conditions(folder, plan)
-    recipe.train_painter(folder, plan)
+    recipe.train_painter(folder, processes)
     recipe.assemble_checkpoint(folder, folder / "checkpoint")
 
 

@@ -99,7 +99,8 @@ def _replace(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
 
 def _remove(rng: Rng, scene: Scene, item: Item, words: str) -> Change:
     instruction = _word(rng, "remove", words)
-    return Change("remove", instruction, f"remove {item.placed_name}", item.place, scene.with_items(_others(scene, item)))
+    changed = scene.with_items(_others(scene, item))
+    return Change("remove", instruction, f"remove {item.placed_name}", item.place, changed)
 
 
 def _move(rng: Rng, scene: Scene, item: Item, words: str) -> Change:

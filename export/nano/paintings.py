@@ -6,7 +6,7 @@ passes over the same shards. A shard that is there is complete (folders appear b
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from dimrt.export.nano.autoencoder import Basis, project
-from dimrt.export.nano.cases import Case, Mixture, draw_case, generator
+from dimrt.export.nano.cases import Case, Mixture, Stream, draw_case, generator
 from dimrt.export.nano.designer import embed_pictures, run_text, text_positions, view_pictures
+from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.files import atomic_folder
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts
@@ -26,31 +27,22 @@ IMAGE_TOKENS = 16
 _CHUNK = 32
 _PADDING = 16
 
-SIMPLE = (
-    ("remove", 3.0),
-    ("extract", 3.0),
-    ("adjust", 3.0),
-    ("background", 2.5),
-    ("style", 1.5),
-    ("add", 1.0),
-    ("replace", 1.0),
-    ("action", 0.5),
-    ("compose", 0.3),
-)
-"""Weights of scene edits: mostly those that a small painter learns first."""
+EVEN = tuple((kind, 1.5 if kind in ("add", "replace", "action", "compose") else 1.0) for kind in EDIT_TYPES)
+"""Weights of the scene edits: a little more of those that draw something new."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Which cases make up the training set: `shards` of `size` cases of a stream. `bare` is the share of cases whose
-    condition is the instruction alone, for editing without a plan."""
+    """Which cases make up a training set: `shards` of `size` cases of a stream. `styles` weighs what the condition is
+    made of: a plan of a style, or `bare`, the instruction alone, for editing without a plan."""
 
-    shards: int = 40
+    name: str
+    shards: int
+    mixture: Mixture
+    styles: tuple[tuple[str, float], ...]
     size: int = 2048
     seed: int = 11
-    bare: float = 0.15
-    stream: str = "training"
-    mixture: Mixture = field(default_factory=lambda: Mixture(0.22, 0.08, SIMPLE, (0.55, 0.33, 0.08, 0.04)))
+    stream: Stream = "training"
 
     def cases(self, shard: int) -> Iterator[Case]:
         """The cases of one shard, always the same."""
@@ -59,8 +51,33 @@ class Collection:
 
     def text(self, index: int, case: Case) -> str:
         """What the designer reads as the condition turn of case `index`."""
-        bare = generator(self.stream, self.seed + 500, index).random() < self.bare
-        return case.instruction if bare else case.plan.text()
+        names, weights = zip(*self.styles, strict=True)
+        rng = generator(self.stream, self.seed + 500, index)
+        style = names[int(rng.choice(len(names), p=np.array(weights) / sum(weights)))]
+        return case.instruction if style == "bare" else case.plan.text(style)
+
+
+DRAWING = Collection(
+    name="drawing",
+    shards=24,
+    mixture=Mixture(
+        photos=0.05,
+        textures=0.03,
+        kinds=(("many", 5.0), ("background", 1.0), ("extract", 1.0), ("action", 1.0), ("style", 0.5)),
+        items=(0.2, 0.2, 0.2, 0.15, 0.15, 0.1),
+    ),
+    styles=(("brief", 1.0),),
+)
+"""The first lesson: short plans with several edits each, so that every example teaches many places of the picture."""
+
+EDITING = Collection(
+    name="editing",
+    shards=40,
+    seed=12,
+    mixture=Mixture(photos=0.2, textures=0.06, kinds=EVEN, items=(0.4, 0.35, 0.15, 0.1)),
+    styles=(("full", 0.3), ("brief", 0.4), ("short", 0.1), ("bare", 0.2)),
+)
+"""The second lesson: the edit types as they are asked for, under plans of every style and bare instructions."""
 
 
 def write_latents(folder: Path, collection: Collection, shard: int, basis: Basis) -> None:
@@ -84,7 +101,7 @@ def label(case: Case) -> str:
     """Name under which figures of this case are reported: the filter, or the scene edit's detail."""
     if case.kind == "style":
         return f"{'scene' if case.origin == 'scene' else 'photo'} {case.detail}"
-    return "compose" if case.kind == "compose" else case.detail if case.kind == "adjust" else case.kind
+    return case.detail if case.kind == "adjust" else case.kind
 
 
 def write_conditions(

@@ -2,14 +2,13 @@
 
 folder/designer    the designer (see designer_training), frozen before the painter's conditions are written
 folder/dc-ae       the autoencoder, and basis.npz it was built from
-folder/paintings   latents and conditions
-folder/painter     the painter's and connector's training state and log
+folder/<lesson>/   for each of the painter's lessons, its training set, and state and log of painter and connector
 folder/checkpoint  the assembled DIM checkpoint
 """
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,12 @@ from dimrt.export.nano.autoencoder import Basis, build_autoencoder, fit_basis
 from dimrt.export.nano.cases import Mixture, draw_case
 from dimrt.export.nano.designer import load_prompts
 from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter
-from dimrt.export.nano.paintings import Collection, Paintings, write_conditions, write_latents
+from dimrt.export.nano.paintings import DRAWING, EDITING, Collection, Paintings, write_conditions, write_latents
 from dimrt.export.train.optimizer import Rates
 from dimrt.export.train.trainer import Settings, Trainer, averaged, join_processes
 from dimrt.files import atomic_folder
 
-Work = Callable[[Path, "PainterRecipe", int], None]
 BASIS_CASES = 2000
-SETTINGS = Settings(steps=3200, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.35, log_every=25, save_seconds=120)
 ADAMW_LAYERS = (
     "painter.transformer.patch_embed",
     "painter.transformer.proj_out",
@@ -42,24 +39,25 @@ ADAMW_LAYERS = (
 
 
 @dataclass(frozen=True)
-class PainterRecipe:
-    """Everything that decides the painter's training."""
+class Stage:
+    """One lesson of the painter: what it sees, how it is weighed, and for how long."""
 
-    collection: Collection = field(default_factory=Collection)
+    collection: Collection
+    settings: Settings
     lesson: Lesson = field(default_factory=Lesson)
-    settings: Settings = SETTINGS
-    processes: int = 2
+
+    def folder(self, root: Path) -> Path:
+        return root / self.collection.name
 
 
-def painter_recipe(shards: int = 40, steps: int = 3200, processes: int = 2) -> PainterRecipe:
-    """The recipe with another length, amount of data or number of processes."""
-    whole = PainterRecipe()
-    return replace(
-        whole,
-        collection=replace(whole.collection, shards=shards),
-        settings=replace(whole.settings, steps=steps),
-        processes=processes,
-    )
+STAGES = (
+    Stage(DRAWING, Settings(steps=9000, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.1, average=0.999)),
+    Stage(EDITING, Settings(steps=16000, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.4, average=0.999, seed=1)),
+)
+"""The painter's lessons in order; each starts from the averaged weights of the one before."""
+
+Work = Callable[[Path, Stage, int, int], None]
+"""(root folder, stage, rank, number of processes)"""
 
 
 def train_autoencoder(folder: Path) -> AutoencoderDC:
@@ -87,70 +85,71 @@ def load_designer(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
     ).eval()
 
 
-def prepare_latents(folder: Path, recipe: PainterRecipe) -> None:
-    """Render the cases and encode them (no designer needed)."""
-    train_autoencoder(folder)
-    _in_processes(_latents, folder, recipe)
+def prepare(root: Path, stage: Stage, processes: int) -> None:
+    """Render a stage's cases, encode them, and run the frozen designer over them."""
+    train_autoencoder(root)
+    _in_processes(_prepare, root, stage, processes)
 
 
-def _latents(folder: Path, recipe: PainterRecipe, rank: int) -> None:
-    basis = read_basis(folder)
-    (folder / "paintings").mkdir(parents=True, exist_ok=True)
-    for shard in range(rank, recipe.collection.shards, recipe.processes):
-        write_latents(folder / "paintings", recipe.collection, shard, basis)
+def _prepare(root: Path, stage: Stage, rank: int, processes: int) -> None:
+    basis, folder = read_basis(root), stage.folder(root)
+    designer = load_designer(root)
+    prompts, facts = load_prompts(root / "designer" / "tokenizer.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(rank, stage.collection.shards, processes):
+        write_latents(folder, stage.collection, shard, basis)
+        write_conditions(folder, shard, designer, prompts, facts)
 
 
-def prepare_conditions(folder: Path, recipe: PainterRecipe) -> None:
-    """Run the frozen designer over the cases."""
-    _in_processes(_conditions, folder, recipe)
+def train_stage(root: Path, stage: Stage, processes: int) -> None:
+    """Train painter and connector to the stage's last step, or go on with what stands there."""
+    _in_processes(_train, root, stage, processes)
 
 
-def _conditions(folder: Path, recipe: PainterRecipe, rank: int) -> None:
-    designer = load_designer(folder)
-    prompts, facts = load_prompts(folder / "designer" / "tokenizer.json")
-    for shard in range(rank, recipe.collection.shards, recipe.processes):
-        write_conditions(folder / "paintings", shard, designer, prompts, facts)
+def painter_lesson(root: Path, stage: Stage) -> PainterLesson:
+    """The module under training with its data, as it is before the stage's first step."""
+    painter, connector = load_painter(root, before=stage)
+    paintings = Paintings(stage.folder(root), stage.collection.shards)
+    return PainterLesson(painter.train(), connector.train(), paintings, read_basis(root).scale.tolist(), stage.lesson)
 
 
-def train_painter(folder: Path, recipe: PainterRecipe) -> None:
-    """Train painter and connector to the recipe's last step; `load_painter` reads the result."""
-    _in_processes(_painter, folder, recipe)
+def _train(root: Path, stage: Stage, rank: int, processes: int) -> None:
+    lesson = painter_lesson(root, stage)
+    Trainer(lesson, lesson.loss, stage.settings, stage.folder(root), ADAMW_LAYERS).run()
 
 
-def painter_lesson(folder: Path, recipe: PainterRecipe) -> PainterLesson:
-    """The module under training with its data."""
-    painter, connector = make_painter(recipe.settings.seed)
-    paintings = Paintings(folder / "paintings", recipe.collection.shards)
-    return PainterLesson(painter, connector, paintings, read_basis(folder).scale.tolist(), recipe.lesson)
-
-
-def _painter(folder: Path, recipe: PainterRecipe, rank: int) -> None:
-    lesson = painter_lesson(folder, recipe)
-    Trainer(lesson, lesson.loss, recipe.settings, folder / "painter", ADAMW_LAYERS).run()
-
-
-def load_painter(folder: Path) -> tuple[Painter, nn.Module]:
-    """The averaged painter and connector of the last checkpoint."""
+def load_painter(root: Path, before: Stage | None = None) -> tuple[Painter, nn.Module]:
+    """The averaged painter and connector after the last stage, or after the one before `before` (fresh ones before
+    the first)."""
     painter, connector = make_painter()
-    averaged(nn.ModuleDict({"painter": painter, "connector": connector}), folder / "painter")
+    done = STAGES if before is None else STAGES[: [stage.collection for stage in STAGES].index(before.collection)]
+    if done:
+        averaged(nn.ModuleDict({"painter": painter, "connector": connector}), done[-1].folder(root))
     return painter.eval(), connector.eval()
 
 
-def _in_processes(work: Work, folder: Path, recipe: PainterRecipe) -> None:
-    """Run `work(folder, recipe, rank)` in the recipe's processes, one thread each when there are several."""
-    if recipe.processes == 1:
-        work(folder, recipe, 0)
+def train_painter(root: Path, processes: int) -> None:
+    """All stages in order."""
+    for stage in STAGES:
+        prepare(root, stage, processes)
+        train_stage(root, stage, processes)
+
+
+def _in_processes(work: Work, root: Path, stage: Stage, processes: int) -> None:
+    """Run `work` in this process, or in several with one thread each."""
+    if processes == 1:
+        work(root, stage, 0, 1)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    meeting = folder / f".meeting-{os.getpid()}"
+    root.mkdir(parents=True, exist_ok=True)
+    meeting = root / f".meeting-{os.getpid()}"
     meeting.unlink(missing_ok=True)
-    multiprocessing.spawn(_enter, (work, folder, recipe, meeting), nprocs=recipe.processes)
+    multiprocessing.spawn(_enter, (work, root, stage, processes, meeting), nprocs=processes)
     meeting.unlink(missing_ok=True)
 
 
-def _enter(rank: int, work: Work, folder: Path, recipe: PainterRecipe, meeting: Path) -> None:
-    join_processes(rank, recipe.processes, meeting)
-    work(folder, recipe, rank)
+def _enter(rank: int, work: Work, root: Path, stage: Stage, processes: int, meeting: Path) -> None:
+    join_processes(rank, processes, meeting)
+    work(root, stage, rank, processes)
 
 
 def assemble_checkpoint(folder: Path, output: Path) -> DIM:
