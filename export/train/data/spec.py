@@ -11,9 +11,8 @@ sources = { textvqa = "pictures/textvqa", sharegpt4o = "pictures/4o/image" }
 weight = 0.5
 """
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -98,11 +97,10 @@ def read_specs(path: Path) -> tuple[DataSpec, ...]:
         InputError: no such file, no TOML, or an entry that is wrong; the message names it.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        file = msgspec.convert(content, _File)
+        file = msgspec.toml.decode(path.read_bytes(), type=_File)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give a TOML file of [[data]] tables") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{path}: {error}; each set is one [[data]] table with kind and path") from error
     return tuple(spec.resolved(path.parent) for spec in file.data)
 
