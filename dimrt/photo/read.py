@@ -11,7 +11,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """How to turn a picture upright, by its EXIF orientation."""
+SIDEWAYS = {5, 6, 7, 8}
+"""Orientations that swap width and height."""
 STORAGE_TAGS = {*range(254, 267), *range(273, 282), 284, 292, 293, 301, 317, 318, 319, *range(320, 327)} | {
     *range(330, 333), *range(338, 348), *range(512, 533), 559, 700, 33723, 34377, 34675, 37724,
 }  # fmt: skip
@@ -106,6 +108,28 @@ def read_photo(source: str | Path | bytes | Image.Image | NDArray[Any]) -> Photo
     return _from_bytes(_read_file(path), str(path), path)
 
 
+def photo_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of the upright photo in a file, from its header alone.
+
+    Raises:
+        InputError: as `read_photo`, for what the header tells; damage behind it stays unseen.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the path")
+        with path.open("rb") as file:
+            image = _open(file, str(path))
+            _check_size(image.size, str(path))
+            _check_depth(image, str(path))
+            # A PNG may keep its EXIF behind the pixels, and asking for it would decode them.
+            known = image.format != "PNG" or "exif" in image.info
+            turned = known and _orientation(image) in SIDEWAYS
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
 def _from_array(array: NDArray[Any]) -> Photo:
     if array.dtype != np.uint8:
         raise InputError(f"the given array is {array.dtype}; give uint8 values from 0 to 255")
@@ -135,20 +159,20 @@ def _read_file(path: Path) -> bytes:
 def _from_bytes(data: bytes, name: str, path: Path | None) -> Photo:
     if not data:
         raise InputError(f"{name}: the file is empty; give an image file")
-    return _from_image(_open(data, name), name, path)
+    return _from_image(_open(io.BytesIO(data), name), name, path)
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str) -> Image.Image:
     """Read the header only. Pillow's own warning on large pictures is replaced by `MAX_PIXELS`."""
     with _bomb_filter, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             try:
-                return Image.open(io.BytesIO(data), formats=COMMON_FORMATS)
+                return Image.open(file, formats=COMMON_FORMATS)
             except UnidentifiedImageError:
                 Image.init()
                 known = [kind for kind in OTHER_FORMATS if kind in Image.OPEN]
-                return Image.open(io.BytesIO(data), formats=known)
+                return Image.open(file, formats=known)
         except Image.DecompressionBombError as error:
             raise InputError(
                 f"{name} has more pixels than the limit of {MAX_PIXELS:,}; make it smaller first"

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from dimrt.errors import InputError
 from dimrt.photo import read
-from dimrt.photo.read import TURNS, read_photo
+from dimrt.photo.read import TURNS, photo_size, read_photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -196,3 +196,31 @@ def test_several_frames_are_noted() -> None:
     photo = read_photo(encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]))
     assert "first is used" in photo.notes[0]
     np.testing.assert_array_equal(photo.pixels, RGB)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_from_the_header_is_that_of_the_upright_photo(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(Image.fromarray(RGB), kind, **({} if kind == "BMP" else {"exif": exif})))
+    assert photo_size(path) == read_photo(path).size
+
+
+def test_the_size_needs_no_more_than_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(Image.fromarray(RGB), "PNG")[:200])
+    assert photo_size(path) == (30, 20)
+    with pytest.raises(InputError, match="damaged"):
+        read_photo(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", png(20000, 20000, 8, 2, b""), png(3, 3, 16, 2, b"")])
+def test_headers_that_tell_of_no_usable_photo_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="photo.png"):
+        photo_size(path)
+    with pytest.raises(InputError, match="no such file"):
+        photo_size(tmp_path)
