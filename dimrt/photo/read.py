@@ -122,8 +122,8 @@ def photo_size(path: str | Path) -> tuple[int, int]:
             image = _open(file, str(path))
             _check_size(image.size, str(path))
             _check_depth(image, str(path))
-            # A PNG may keep its EXIF behind the pixels, and asking for it would decode them.
-            known = image.format != "PNG" or "exif" in image.info
+            # A PNG may keep its EXIF behind the pixels, and asking for it would decode them; a TIFF's size is upright.
+            known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
             turned = known and _orientation(image) in SIDEWAYS
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from error
