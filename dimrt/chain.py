@@ -22,7 +22,7 @@ from dimrt.photo.read import Photo, Pixels
 from dimrt.prompt import Turn
 from dimrt.request import Request
 from dimrt.result import EditResult
-from dimrt.schedule import flow_schedule
+from dimrt.schedule import painter_schedule
 from dimrt.vision import condition_size, fit_size, prepare
 
 Size = tuple[int, int]
@@ -151,8 +151,8 @@ class Chain:
     ) -> Generator[Event, None, Tensor]:
         """Condition, source latent and start noise to painted latent, on the device."""
         self._enter("painter")
-        schedule = flow_schedule(request.steps, self._facts.schedule.shift)
-        work = self._painter.paint(brief.condition, source, noise, schedule, request.guidance_scale)
+        schedule = painter_schedule(self._facts.schedule, request.steps, request.schedule)
+        work = self._painter.paint(brief.condition, source, noise, schedule, request.guidance_scale, request.seed)
         return (yield from phases.stream("paint", request.steps, work))
 
     def decode(self, latent: Tensor) -> NDArray[np.float32]:
@@ -193,13 +193,13 @@ class Chain:
         self, instruction: str, view: View, request: Request, phases: Phases
     ) -> Generator[Event, None, Blueprint | None]:
         """The designer's own plan; None when it wrote nothing."""
-        turn = self._designer.prompts.plan_turn(instruction, _tokens(view))
+        turn = self._designer.prompts.plan_turn(instruction, _tokens(view), request.plan_style)
         limit = _within(request.max_new_tokens, turn, self._facts.designer.language.max_positions)
         text = yield from phases.stream("plan", limit, self._write(turn, view, limit))
         if not text.strip():
             return None
         blueprint = Blueprint.parse(text)
-        yield PlanReady(blueprint)
+        yield PlanReady(blueprint, request.plan_style)
         return blueprint
 
     def _write(self, turn: Turn, view: View, limit: int) -> Generator[Event, None, str]:
@@ -260,6 +260,7 @@ class Chain:
             image=image,
             painted=painted,
             blueprint=brief.blueprint,
+            plan_style=request.plan_style if brief.blueprint is not None and request.plan is None else None,
             seed=request.seed,
             steps=request.steps,
             guidance_scale=request.guidance_scale,

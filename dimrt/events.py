@@ -33,9 +33,10 @@ class PlanText:
 
 @dataclass(frozen=True)
 class PlanReady:
-    """The finished plan."""
+    """The finished plan, and the style that the designer was asked for; None when the plan was given."""
 
     blueprint: Blueprint
+    style: str | None = None
 
 
 @dataclass(frozen=True)

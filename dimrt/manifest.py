@@ -11,6 +11,8 @@ import msgspec
 FORMAT_VERSION = 1
 GRAPHS = ("vision", "language", "connector", "context", "step", "encode", "decode")
 """The graphs of an edit bundle. A generate bundle has no `encode`."""
+FULL = "full"
+"""The style of plan that every bundle knows: all five sections."""
 
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +117,11 @@ class Prompt(Frozen, frozen=True):
     request: str
     styles: tuple[PlanStyle, ...] = ()
 
+    @property
+    def requests(self) -> dict[str, str]:
+        """Name of each style of plan that the model writes, and the request that asks for it; "full" comes first."""
+        return {FULL: self.request} | {style.name: style.request for style in self.styles}
+
 
 class Decoding(Frozen, frozen=True):
     """Greedy decoding of the plan."""
@@ -158,13 +165,51 @@ class Resolution(Frozen, frozen=True):
     aspect: Literal["free", "square"]
 
 
+class Distilled(Frozen, frozen=True):
+    """How a painter that was distilled from another is sampled. It needs no guidance: its teacher's is in its weights.
+
+    `timesteps` has one row a supported number of steps: what the painter is told, falling, each exactly 1000 times the
+    noise level. No rows: any number of steps of the flow's own solver. `noise` says what becomes of the noise between
+    two steps: "fresh" draws new noise (consistency models), "kept" goes on with the one that the latent still holds
+    (phased ones). `teacher_steps` and `guidance_scale` are what the teacher ran with.
+    """
+
+    timesteps: tuple[tuple[int, ...], ...]
+    noise: Literal["fresh", "kept"]
+    teacher_steps: int
+    guidance_scale: float
+
+    def __post_init__(self) -> None:
+        """Refuse rows that no flow can follow."""
+        for row in self.timesteps:
+            if not row or list(row) != sorted(set(row), reverse=True) or not 0 < row[-1] <= row[0] <= 1000:
+                raise ValueError(f"timesteps {list(row)} must fall, and lie in 1 to 1000")
+        if len({len(row) for row in self.timesteps}) != len(self.timesteps):
+            raise ValueError("two rows of timesteps are of one length")
+
+
 class Schedule(Frozen, frozen=True):
-    """Flow matching with DPM-Solver++ 2M; `steps` and `guidance_scale` are the model's own defaults."""
+    """Flow matching with DPM-Solver++ 2M; `steps` and `guidance_scale` are the model's own defaults.
+
+    `distilled` is set for a student: its defaults are its own (few steps, guidance 1), and the flow's solver, its
+    teacher's schedule, runs when it is asked for.
+    """
 
     steps: int
     guidance_scale: float
     shift: float
     seed: int
+    distilled: Distilled | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse defaults that the student itself doesn't support."""
+        few = self.distilled
+        if few is not None and (
+            self.guidance_scale != 1 or (few.timesteps and self.steps not in map(len, few.timesteps))
+        ):
+            raise ValueError(
+                "a distilled painter's own defaults are guidance_scale 1 and a number of steps it supports"
+            )
 
 
 class Provenance(Frozen, frozen=True):

@@ -13,8 +13,13 @@ class EditOptions:
     Args:
         steps: painter steps, at least 1 (the original runs 30).
         guidance_scale: classifier-free guidance scale; 1 evaluates the conditional row only (the original: 7.5).
+        schedule: whose steps a distilled painter takes: "student" is its own few, without guidance; "teacher" is the
+            solver of the painter it was distilled from. "auto" is the student's where there is one. A painter that was
+            not distilled knows the teacher's alone.
         seed: seed of the start noise, 0 to 2**63 - 1.
         plan: a ready plan (parsed or as text) in place of the designer's own.
+        plan_style: style of the designer's plan, one that the bundle knows ("full"; "brief": only the sections that the
+            painter needs, which is sooner written); None is the full plan.
         think: whether the designer writes a plan; without it and without `plan` the bare instruction is painted.
         max_new_tokens: limit of the plan's length in tokens.
         plan_view: picture the designer sees while planning: "shared" (the condition's resolution, so that both turns
@@ -26,8 +31,10 @@ class EditOptions:
 
     steps: int | None = None
     guidance_scale: float | None = None
+    schedule: Literal["auto", "student", "teacher"] = "auto"
     seed: int | None = None
     plan: Blueprint | str | None = None
+    plan_style: str | None = None
     think: bool = True
     max_new_tokens: int | None = None
     plan_view: Literal["shared", "native"] = "shared"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from dimrt.errors import BundleError, InputError
-from dimrt.manifest import Designer, Tokens
+from dimrt.manifest import FULL, Designer, Tokens
 
 Ids = NDArray[np.int64]
 _REPLACEMENT = "\ufffd"
@@ -64,15 +64,14 @@ class Prompts:
         """Text of ids, special tokens left out."""
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
-    def plan_turn(self, instruction: str, image_tokens: int, style: str = "full") -> Turn:
+    def plan_turn(self, instruction: str, image_tokens: int, style: str = FULL) -> Turn:
         """The turn that asks for a plan: the request with the instruction filled in, then the assistant's start.
 
         Raises:
             InputError: the bundle has no request for plans of this style.
         """
         tokens = self._designer.tokens
-        prompt = self._designer.prompt
-        requests = {"full": prompt.request} | {other.name: other.request for other in prompt.styles}
+        requests = self._designer.prompt.requests
         if style not in requests:
             raise InputError(f"this bundle writes no {style!r} plans; it knows {', '.join(requests)}")
         text = self.encode(requests[style].replace("{instruction}", instruction))

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from dimrt.blueprint import Blueprint
 from dimrt.errors import InputError
-from dimrt.manifest import Manifest
+from dimrt.manifest import FULL, Manifest, Schedule
 from dimrt.options import EditOptions
 
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**63 - 1
 CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": ("auto", "student", "teacher"),
     "plan_view": ("shared", "native"),
     "frame": ("whole", "crop"),
     "composite": ("auto", "tone", "local", "none"),
@@ -25,8 +26,10 @@ class Request:
 
     steps: int
     guidance_scale: float
+    schedule: Literal["student", "teacher"]
     seed: int
     plan: Blueprint | None
+    plan_style: str
     think: bool
     max_new_tokens: int
     plan_view: Literal["shared", "native"]
@@ -49,14 +52,15 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
             f"composite {options.composite!r} needs the whole photo and frame is 'crop', which returns the painted "
             "square; leave composite at 'auto' or set frame to 'whole'"
         )
-    guidance = schedule.guidance_scale if options.guidance_scale is None else options.guidance_scale
-    if isinstance(guidance, bool) or not math.isfinite(guidance) or not 0 <= guidance <= MAX_GUIDANCE:
-        raise InputError(f"guidance_scale is {guidance}; give 0 to {MAX_GUIDANCE:g} (1 turns guidance off)")
+    whose = _whose(options.schedule, schedule)
+    guidance = _guidance(options.guidance_scale, schedule, whose)
     return Request(
-        steps=_whole("steps", options.steps, schedule.steps, 1, MAX_STEPS),
-        guidance_scale=float(guidance),
+        steps=_steps(options.steps, schedule, whose),
+        guidance_scale=guidance,
+        schedule=whose,
         seed=_whole("seed", options.seed, schedule.seed, 0, MAX_SEED),
         plan=_ready_plan(options.plan),
+        plan_style=_style(options.plan_style, manifest),
         think=options.think,
         max_new_tokens=_whole(
             "max_new_tokens",
@@ -71,12 +75,59 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
     )
 
 
+def _whose(asked: Literal["auto", "student", "teacher"], facts: Schedule) -> Literal["student", "teacher"]:
+    if asked == "student" and facts.distilled is None:
+        raise InputError("schedule is 'student', and this bundle's painter was not distilled; leave schedule at 'auto'")
+    return "teacher" if asked == "teacher" or facts.distilled is None else "student"
+
+
+def _steps(value: Any, facts: Schedule, whose: Literal["student", "teacher"]) -> int:
+    """The number of steps; a student's has to be one that it was distilled for."""
+    few = facts.distilled
+    if few is None or whose == "student":
+        steps = _whole("steps", value, facts.steps, 1, MAX_STEPS)
+    else:
+        steps = _whole("steps", value, few.teacher_steps, 1, MAX_STEPS)
+    if few is not None and whose == "student" and few.timesteps:
+        counts = sorted(len(row) for row in few.timesteps)
+        if steps not in counts:
+            raise InputError(
+                f"steps is {steps}; this bundle's painter was distilled for {', '.join(map(str, counts))}: give one of "
+                "them, or choose the schedule 'teacher'"
+            )
+    return steps
+
+
+def _guidance(value: Any, facts: Schedule, whose: Literal["student", "teacher"]) -> float:
+    """The guidance scale; a student has its teacher's built in."""
+    guidance = facts.guidance_scale if value is None else value
+    if isinstance(guidance, bool) or not math.isfinite(guidance) or not 0 <= guidance <= MAX_GUIDANCE:
+        raise InputError(f"guidance_scale is {guidance}; give 0 to {MAX_GUIDANCE:g} (1 turns guidance off)")
+    if facts.distilled is not None and whose == "student" and guidance != 1:
+        raise InputError(
+            f"guidance_scale is {guidance:g}; this bundle's painter was distilled with guidance "
+            f"{facts.distilled.guidance_scale:g} and takes none: leave it out, or choose the schedule 'teacher'"
+        )
+    return float(guidance)
+
+
 def _whole(name: str, value: Any, default: int, lowest: int, highest: int) -> int:
     """The value or its default, when it is a whole number in range."""
     chosen = default if value is None else value
     if isinstance(chosen, bool) or not hasattr(chosen, "__index__") or not lowest <= chosen <= highest:
         raise InputError(f"{name} is {chosen!r}; give a whole number from {lowest} to {highest}")
     return int(chosen)
+
+
+def _style(style: str | None, manifest: Manifest) -> str:
+    known = tuple(manifest.designer.prompt.requests)
+    chosen = FULL if style is None else style
+    if chosen not in known:
+        raise InputError(
+            f"plan_style is {chosen!r}; {manifest.name} was not made to write such plans, choose one of its own: "
+            + ", ".join(known)
+        )
+    return chosen
 
 
 def _ready_plan(plan: Blueprint | str | None) -> Blueprint | None:

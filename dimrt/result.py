@@ -30,6 +30,7 @@ class EditResult:
             composite "none" and for generate it is `painted` itself.
         painted: uint8 [h, w, 3], the painter's picture at model resolution.
         blueprint: the plan, or None when the bare instruction was painted.
+        plan_style: the style in which the designer wrote the plan; None when it wrote none.
         seed, steps, guidance_scale: what really ran.
         composite: how the change reached the photo: "tone", "local", "none", or "unchanged" when
             the painter changed nothing beyond noise and `image` is the photo itself.
@@ -41,6 +42,7 @@ class EditResult:
     image: NDArray[np.uint8]
     painted: NDArray[np.uint8]
     blueprint: Blueprint | None
+    plan_style: str | None
     seed: int
     steps: int
     guidance_scale: float

@@ -51,8 +51,10 @@ def command(
     no_plan: bool,
     steps: int | None,
     guidance: float | None,
+    schedule: Literal["auto", "student", "teacher"],
     seed: int | None,
     quality: int,
+    plan_style: str | None,
     max_plan_tokens: int | None,
     plan_view: Literal["shared", "native"],
     frame: Literal["whole", "crop"],
@@ -70,12 +72,19 @@ def command(
     """
     if plan_file is not None and no_plan:
         raise click.UsageError("--plan and --no-plan exclude each other. Give one.", click.get_current_context())
+    if plan_style is not None and (plan_file is not None or no_plan):
+        raise click.UsageError(
+            "--plan-style says how the designer writes, and with --plan or --no-plan it writes nothing. Leave one out.",
+            click.get_current_context(),
+        )
     check_picture_out(out)
     options = EditOptions(
         steps=steps,
         guidance_scale=guidance,
+        schedule=schedule,
         seed=seed,
         plan=None if plan_file is None else read_plan(plan_file),
+        plan_style=plan_style,
         think=not no_plan,
         max_new_tokens=max_plan_tokens,
         plan_view=plan_view,

@@ -7,6 +7,7 @@ import click
 from dimrt.bundle import Bundle, find_bundle
 from dimrt.cli.console import print_json
 from dimrt.cli.options import json_option
+from dimrt.manifest import Distilled
 
 
 def describe(bundle: Bundle, source: str) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def describe(bundle: Bundle, source: str) -> dict[str, Any]:
         "aspect": manifest.resolution.aspect,
         "steps": manifest.schedule.steps,
         "guidance_scale": manifest.schedule.guidance_scale,
+        "distilled": describe_student(manifest.schedule.distilled),
+        "plan_styles": list(manifest.designer.prompt.requests) if manifest.painter.task == "edit" else [],
         "licence": manifest.licence,
         "checkpoint": manifest.provenance.checkpoint,
         "made_with": {"tool": manifest.provenance.tool, **manifest.provenance.versions},
@@ -42,6 +45,17 @@ def describe(bundle: Bundle, source: str) -> dict[str, Any]:
     }
 
 
+def describe_student(facts: Distilled | None) -> dict[str, Any] | None:
+    """What a distilled painter supports, and what its teacher ran with; None for one that was not distilled."""
+    if facts is None:
+        return None
+    return {
+        "steps": sorted(map(len, facts.timesteps)) or "any",
+        "teacher_steps": facts.teacher_steps,
+        "teacher_guidance_scale": facts.guidance_scale,
+    }
+
+
 def print_facts(facts: dict[str, Any]) -> None:
     """The same facts for a reader."""
     made_with = ", ".join(f"{name} {value}" for name, value in facts["made_with"].items())
@@ -50,12 +64,20 @@ def print_facts(facts: dict[str, Any]) -> None:
         "digest": facts["digest"],
         "task": f"{facts['task']}, {facts['side']} px a side ({facts['aspect']} aspect)",
         "defaults": f"{facts['steps']} steps, guidance {facts['guidance_scale']:g}",
+        "plan styles": ", ".join(facts["plan_styles"]) or "none: it paints from the prompt itself",
         "precision": f"{facts['recipe']} (bundle format {facts['format']})",
         "size": f"{facts['bytes'] / 1e6:.1f} MB in {facts['files']} files",
         "licence": facts["licence"],
         "checkpoint": facts["checkpoint"],
         "made with": made_with,
     }
+    if facts["distilled"]:
+        student = facts["distilled"]
+        counts = student["steps"] if student["steps"] == "any" else ", ".join(map(str, student["steps"]))
+        lines["distilled"] = (
+            f"{counts} steps without guidance; its teacher ran {student['teacher_steps']} with guidance "
+            f"{student['teacher_guidance_scale']:g} (--schedule teacher)"
+        )
     for name, value in lines.items():
         click.echo(f"{name:<11} {value}")
     click.echo(f"\n{'graph':<11} {'max error':>10} {'relative':>10} {'limit':>10}  cases   (against torch in float32)")

@@ -59,6 +59,13 @@ painting_options = apply(
         help="Guidance scale, 1 is off [default: the bundle's].",
     ),
     click.option(
+        "--schedule",
+        type=click.Choice(["auto", "student", "teacher"]),
+        default="auto",
+        show_default=True,
+        help="Of a distilled painter: its own few steps, or its teacher's.",
+    ),
+    click.option(
         "--seed",
         type=click.IntRange(0, SEED_LIMIT),
         metavar="N",
@@ -70,6 +77,11 @@ painting_options = apply(
 )
 
 planning_options = apply(
+    click.option(
+        "--plan-style",
+        metavar="NAME",
+        help="Style of the plan, one that the bundle knows: full, or a shorter one (`dimrt info`) [default: full].",
+    ),
     click.option("--max-plan-tokens", type=click.IntRange(min=1), metavar="N", help="Length limit of the plan."),
     click.option(
         "--plan-view",

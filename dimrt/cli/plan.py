@@ -14,21 +14,18 @@ from dimrt.files import atomic_write
 from dimrt.options import EditOptions
 
 if TYPE_CHECKING:
-    from dimrt.blueprint import Blueprint
     from dimrt.editor import Editor
     from dimrt.photo.read import Photo
 
 
-def write_plan(
-    editor: "Editor", photo: "Photo", instruction: str, options: EditOptions, console: Console
-) -> "Blueprint":
+def write_plan(editor: "Editor", photo: "Photo", instruction: str, options: EditOptions, console: Console) -> PlanReady:
     """Run the chain up to the finished plan and stop it there."""
     events = editor.events(photo, instruction, options)
     try:
         for event in events:
             console.on_event(event)
             if isinstance(event, PlanReady):
-                return event.blueprint
+                return event
             if isinstance(event, PhaseStarted) and event.phase == "condition":
                 break
     finally:
@@ -48,6 +45,7 @@ def command(
     photo: str,
     instruction: str,
     out: Path | None,
+    plan_style: str | None,
     max_plan_tokens: int | None,
     plan_view: Literal["shared", "native"],
     bundle: str | None,
@@ -69,11 +67,11 @@ def command(
     source = read_photo(photo)
     console = Console(quiet=quiet, as_json=as_json)
     editor = load_editor(bundle, device, target, threads, console)
-    options = EditOptions(max_new_tokens=max_plan_tokens, plan_view=plan_view)
-    blueprint = write_plan(editor, source, instruction, options, console)
+    options = EditOptions(plan_style=plan_style, max_new_tokens=max_plan_tokens, plan_view=plan_view)
+    plan = write_plan(editor, source, instruction, options, console)
     if out is not None:
         with atomic_write(out) as file:
-            file.write(blueprint.text.encode() + b"\n")
+            file.write(plan.blueprint.text.encode() + b"\n")
         console.note(f"wrote     {out}")
     if as_json:
-        print_json({"plan": describe_plan(blueprint), "output": None if out is None else str(out)})
+        print_json({"plan": describe_plan(plan.blueprint, plan.style), "output": None if out is None else str(out)})

@@ -27,11 +27,11 @@ def load_editor(
     return editor
 
 
-def describe_plan(blueprint: "Blueprint | None") -> dict[str, Any] | None:
-    """A plan as JSON: its text and its five sections."""
+def describe_plan(blueprint: "Blueprint | None", style: str | None) -> dict[str, Any] | None:
+    """A plan as JSON: its text, its style (null when it was given) and its five sections, "" for one it lacks."""
     if blueprint is None:
         return None
-    return {"text": blueprint.text, "sections": blueprint.sections}
+    return {"text": blueprint.text, "style": style, "sections": blueprint.sections}
 
 
 def describe_result(result: "EditResult", out: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def describe_result(result: "EditResult", out: Path) -> dict[str, Any]:
         "output": str(out),
         "width": width,
         "height": height,
-        "plan": describe_plan(result.blueprint),
+        "plan": describe_plan(result.blueprint, result.plan_style),
         "seed": result.seed,
         "steps": result.steps,
         "guidance_scale": result.guidance_scale,

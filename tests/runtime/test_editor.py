@@ -95,7 +95,7 @@ def test_events_come_in_order_and_tell_the_whole_story(editor: Editor, photo: ND
     assert tuple(result.timings) == PHASES
     raw = "".join(event.text for event in events if isinstance(event, PlanText))
     assert result.blueprint == Blueprint.parse(raw)
-    assert [event for event in events if isinstance(event, PlanReady)] == [PlanReady(Blueprint.parse(raw))]
+    assert [event for event in events if isinstance(event, PlanReady)] == [PlanReady(Blueprint.parse(raw), "full")]
     assert [event.done for event in events if isinstance(event, Progress) and event.phase == "paint"] == [1, 2]
     assert [event.total for event in events if isinstance(event, PhaseStarted) and event.phase == "plan"] == [6]
     assert result.image.shape == photo.shape
