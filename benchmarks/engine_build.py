@@ -25,8 +25,7 @@ from dimrt.errors import DimrtError
 
 def measure(bundle: Bundle, graph: str, targets: list[Target], cache: EngineCache, keep: bool) -> dict[str, Any]:
     """Build one graph and say what it took, or what stopped it."""
-    file = bundle.manifest.graphs[graph].file
-    weights = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(file))
+    weights = bundle.graph_bytes(graph)
     found: dict[str, Any] = {"weights_bytes": weights, "memory_expected": memory_needed(weights)}
     try:
         (record,) = build_bundle(bundle, targets[0], also=targets[1:], graphs=[graph], cache=cache, force=True)

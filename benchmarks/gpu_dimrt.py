@@ -106,13 +106,7 @@ class DimrtSide:
 
     def weight_bytes(self) -> dict[str, int]:
         """Bytes of each graph's files."""
-        manifest = self.editor.bundle.manifest
-        return {
-            name: sum(
-                record.size for file, record in manifest.files.items() if file.startswith(manifest.graphs[run[0]].file)
-            )
-            for name, run in self._runs.items()
-        }
+        return {name: self.editor.bundle.graph_bytes(run[0]) for name, run in self._runs.items()}
 
     def _sizes(self) -> Sizes:
         shapes = {name: run[3] for name, run in self._runs.items()}

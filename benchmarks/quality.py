@@ -97,8 +97,8 @@ class Run:
         measures = pictures(given, own, base, painted)
         scored = success(cases, own, base, painted)
         measured = {
-            "bytes": graph_bytes(other[0], graph),
-            "fp32_bytes": graph_bytes(self.base[0], graph),
+            "bytes": other[0].graph_bytes(graph),
+            "fp32_bytes": self.base[0].graph_bytes(graph),
             "export_error": other[0].manifest.graphs[graph].error.relative,
             "given_plan": measures["given_plan"],
             "success": {key: row for key, row in scored.items() if key != "by_edit_percent"},
@@ -114,12 +114,6 @@ def contents(bundle: Bundle) -> str:
     facts = (manifest.designer, manifest.painter, manifest.resolution, manifest.schedule)
     sums = sorted((name, record.sha256) for name, record in manifest.files.items())
     return hashlib.sha256(repr((facts, sums)).encode()).hexdigest()
-
-
-def graph_bytes(bundle: Bundle, graph: str) -> int:
-    """Bytes of one graph's file and its weights."""
-    file = bundle.manifest.graphs[graph].file
-    return sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(file))
 
 
 def goals(recipe: str, measured: dict[str, Any]) -> list[dict[str, Any]]:

@@ -80,17 +80,27 @@ class Bundle:
 
     def graph_path(self, name: str) -> Path:
         """The ONNX file of a graph; its external data lies beside it."""
-        graph = self.manifest.graphs.get(name)
-        if graph is None:
-            held = ", ".join(sorted(self.manifest.graphs)) or "none"
-            raise BundleError(f"{self.path} has no graph `{name}` (it has {held}); use a bundle made for this task")
-        return self._listed(graph.file)
+        return self._listed(self._graph_file(name))
+
+    def graph_bytes(self, name: str) -> int:
+        """Bytes of a graph's files: its ONNX file and the weights beside it."""
+        file = self._graph_file(name)
+        return sum(
+            record.size for held, record in self.manifest.files.items() if held == file or held.startswith(f"{file}.")
+        )
 
     def table(self, name: str) -> NDArray[Any]:
         """The table `tables/<name>.safetensors`, float16 or float32, memory-mapped: rows are read when indexed."""
         if name not in self._tables:
             self._tables[name] = _map_table(self._listed(f"tables/{name}.safetensors"), name)
         return self._tables[name]
+
+    def _graph_file(self, name: str) -> str:
+        graph = self.manifest.graphs.get(name)
+        if graph is None:
+            held = ", ".join(sorted(self.manifest.graphs)) or "none"
+            raise BundleError(f"{self.path} has no graph `{name}` (it has {held}); use a bundle made for this task")
+        return graph.file
 
     def _listed(self, name: str) -> Path:
         if name not in self.manifest.files:

@@ -150,8 +150,6 @@ def _wanted(
     device: Device | None,
 ) -> Wanted:
     profile = graph_profile(bundle.manifest, graph, target)
-    file = bundle.manifest.graphs[graph].file
-    weights = sum(record.size for name, record in bundle.manifest.files.items() if name.startswith(file))
     identity = Identity(
         bundle=bundle.digest,
         graph=graph,
@@ -162,7 +160,7 @@ def _wanted(
         driver=device.driver if device else None,
         profiles=engine_profiles(profile, graph, flavour.name),
     )
-    return Wanted(identity, profile, weights)
+    return Wanted(identity, profile, bundle.graph_bytes(graph))
 
 
 def _check_room(missing: Sequence[Wanted], store: EngineCache) -> None:

@@ -112,6 +112,14 @@ def test_open(folder: Path) -> None:
     assert Bundle.open(folder, verify="layout").digest == bundle.digest
 
 
+def test_a_graphs_bytes_are_those_of_its_files(folder: Path) -> None:
+    (folder / "onnx" / "step.onnx2").write_bytes(bytes(7))
+    write_manifest(folder, a_manifest())
+    bundle = Bundle.open(folder)
+    assert bundle.graph_bytes("step") == 400 + 5000
+    assert bundle.graph_bytes("vision") == 600
+
+
 def test_table_is_mapped_not_loaded(folder: Path) -> None:
     table = Bundle.open(folder).table("embeddings")
     assert isinstance(table, np.memmap)
