@@ -108,25 +108,31 @@ def read_photo(source: str | Path | bytes | Image.Image | NDArray[Any]) -> Photo
     return _from_bytes(_read_file(path), str(path), path)
 
 
-def photo_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of the upright photo in a file, from its header alone.
+def photo_size(source: str | Path | bytes) -> tuple[int, int]:
+    """Width and height of the upright photo in a file (or the bytes of one), from its header alone.
 
     Raises:
         InputError: as `read_photo`, for what the header tells; damage behind it stays unseen.
     """
-    path = Path(path)
+    if isinstance(source, bytes):
+        return _upright_size(io.BytesIO(source), "the given bytes")
+    path = Path(source)
     try:
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the path")
         with path.open("rb") as file:
-            image = _open(file, str(path))
-            _check_size(image.size, str(path))
-            _check_depth(image, str(path))
-            # A PNG may keep its EXIF behind the pixels, and asking for it would decode them; a TIFF's size is upright.
-            known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-            turned = known and _orientation(image) in SIDEWAYS
+            return _upright_size(file, str(path))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    image = _open(file, name)
+    _check_size(image.size, name)
+    _check_depth(image, name)
+    # A PNG may keep its EXIF behind the pixels, and asking for it would decode them; a TIFF's size is upright.
+    known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+    turned = known and _orientation(image) in SIDEWAYS
     return (image.height, image.width) if turned else (image.width, image.height)
 
 

@@ -35,8 +35,9 @@ class DataSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         kind: its format. "dim-edit" is DIM-Edit's jsonl file (source, target, plan); "dim-t2i" is DIM-T2I's folder of
-            jsonl files, or one of them (caption and picture); "pairs" is a jsonl, csv or parquet file of source, target
-            and instruction; "folders" is a folder with target/, maybe source/, and a .txt beside each target;
+            jsonl files, or one of them (caption and picture); "pairs" is a jsonl, csv, tsv or parquet file of source,
+            target and instruction (UltraEdit's form), or a folder of them; "folders" is a folder with target/, maybe source/, and a .txt of the same name
+            beside each target or in the folder itself;
             "precomputed" is what `dimrt precompute` wrote.
         path: the file or folder.
         images: folder that the picture paths of the rows are relative to and may not leave; default: where `path` is.
@@ -100,7 +101,7 @@ def read_specs(path: Path) -> tuple[DataSpec, ...]:
         file = msgspec.toml.decode(path.read_bytes(), type=_File)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give a TOML file of [[data]] tables") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise InputError(f"{path}: {error}; each set is one [[data]] table with kind and path") from error
     return tuple(spec.resolved(path.parent) for spec in file.data)
 

@@ -51,6 +51,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     assert str(path) in str(raised.value)
 
 
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "data.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"data\.toml"):
+        read_specs(tmp_path / "data.toml")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_specs(tmp_path / "none.toml")
