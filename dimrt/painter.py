@@ -1,6 +1,6 @@
 """The painter: condition, source latent and noise become the edited latent."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Painter:
         noise: Latent,
         schedule: Sequence[Step],
         guidance_scale: float,
+        seed: int,
     ) -> Generator[Event, None, Tensor]:
         """Paint step by step; the latent stays on the device in between.
 
@@ -37,8 +38,9 @@ class Painter:
             condition: N rows of condition_channels, on the host or the device.
             source: latent of the photo [1, C, h, w] (edit), or None (generate).
             noise: start latent [1, C, h, w].
-            schedule: from `dimrt.schedule.flow_schedule`.
+            schedule: from `dimrt.schedule.painter_schedule`.
             guidance_scale: classifier-free guidance scale.
+            seed: of the noise that the schedule adds between steps.
 
         Returns:
             The painted latent [1, C, h, w] on the device.
@@ -50,7 +52,10 @@ class Painter:
             constant["source"] = self._backend.to_device(source) if isinstance(source, np.ndarray) else source
         latent = self._backend.to_device(noise)
         previous = self._backend.zeros(noise.shape, noise.dtype)
+        fresh = further_noise(seed, noise.shape)
         for done, call in enumerate(schedule, 1):
+            if call.fresh:
+                previous = self._backend.to_device(next(fresh))
             outputs = step.run(
                 {
                     **constant,
@@ -82,5 +87,16 @@ def start_noise(seed: int, shape: tuple[int, ...]) -> Latent:
 
     Drawn with numpy's frozen legacy normal generator over MT19937, which numpy promises never to change.
     """
-    bits = np.random.MT19937(np.random.SeedSequence(seed))
-    return np.random.RandomState(bits).standard_normal(shape).astype(np.float32)
+    return _normal(seed).standard_normal(shape).astype(np.float32)
+
+
+def further_noise(seed: int, shape: tuple[int, ...]) -> Iterator[Latent]:
+    """Noise for the steps after the first, one tensor a time: what the generator gives after `start_noise`."""
+    random = _normal(seed)
+    random.standard_normal(shape)
+    while True:
+        yield random.standard_normal(shape).astype(np.float32)
+
+
+def _normal(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))

@@ -1,12 +1,16 @@
-"""Timesteps and solver coefficients: flow matching with DPM-Solver++ of order 2, multistep, midpoint form.
+"""Timesteps and solver coefficients of a flow, x = (1 - sigma) data + sigma noise.
 
-Lu et al., "DPM-Solver++" (2022), written for a flow with alpha = 1 - sigma. The first and the last step are of order 1.
+Two kinds, both as coefficients of one graph: DPM-Solver++ of order 2, multistep, midpoint form (Lu et al. 2022, with
+alpha = 1 - sigma; the first and the last step are of order 1), and the few steps of a distilled painter.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dimrt.manifest import Distilled, Schedule
 
 TRAIN_STEPS = 1000
 _LAST = 0.001
@@ -20,11 +24,54 @@ class Step:
         timestep: what the painter is told: 1000 sigma, truncated to an integer.
         sigma: the exact noise level of the latent.
         coefficients: (sigma, a, b, c): next latent = a latent + b data + c previous data.
+        fresh: whether new noise stands in the place of the previous data.
     """
 
     timestep: int
     sigma: float
     coefficients: tuple[float, float, float, float]
+    fresh: bool = False
+
+
+def painter_schedule(facts: Schedule, steps: int, whose: Literal["student", "teacher"]) -> tuple[Step, ...]:
+    """The painter calls of one picture by a model's facts: its own few steps, or those of the flow's solver.
+
+    Args:
+        facts: the model's schedule.
+        steps: number of painter calls; for a student's schedule one that it supports.
+        whose: "teacher" is the flow's solver, which a model that was never distilled knows alone.
+    """
+    few = facts.distilled
+    if whose == "teacher" or few is None or not few.timesteps:
+        return flow_schedule(steps, facts.shift)
+    return few_steps(few, steps)
+
+
+def few_steps(facts: Distilled, steps: int) -> tuple[Step, ...]:
+    """The painter calls of a distilled painter.
+
+    Between two noise levels s and s' the next latent is (1 - s') data + s' noise. Fresh noise is sampling of
+    consistency models (Song et al. 2023, algorithm 1). Kept noise is (x - (1 - s) data) / s, which makes a straight
+    step along the flow (phased consistency, Wang et al. 2024, eq. 8). The last step returns its data prediction.
+
+    Raises:
+        ValueError: there is no schedule of so many steps.
+    """
+    rows = {len(row): row for row in facts.timesteps}
+    if steps not in rows:
+        raise ValueError(f"steps is {steps}; this painter takes {', '.join(map(str, sorted(rows)))}")
+    times = rows[steps]
+    calls = []
+    for time, following in zip(times, (*times[1:], 0), strict=True):
+        sigma, lower = time / TRAIN_STEPS, following / TRAIN_STEPS
+        if not following:
+            update = (0.0, 1.0, 0.0)
+        elif facts.noise == "fresh":
+            update = (0.0, 1.0 - lower, lower)
+        else:
+            update = (lower / sigma, 1.0 - lower / sigma, 0.0)
+        calls.append(Step(time, sigma, (sigma, *update), fresh=following > 0 and facts.noise == "fresh"))
+    return tuple(calls)
 
 
 def flow_grid(steps: int, shift: float) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """`dimrt generate`: prompt in, picture out."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -21,6 +22,7 @@ def command(
     out: Path,
     steps: int | None,
     guidance: float | None,
+    schedule: Literal["auto", "student", "teacher"],
     seed: int | None,
     quality: int,
     bundle: str | None,
@@ -37,7 +39,7 @@ def command(
 
     console = Console(quiet=quiet, as_json=as_json)
     editor = load_editor(bundle, device, target, threads, console)
-    options = EditOptions(steps=steps, guidance_scale=guidance, seed=seed)
+    options = EditOptions(steps=steps, guidance_scale=guidance, schedule=schedule, seed=seed)
     try:
         with cancel_on_interrupt() as cancel:
             result = editor.generate(prompt, options, on_event=console.on_event, cancel=cancel)

@@ -65,7 +65,8 @@ def calibrate(
         for graph in DESIGNER:
             backend.release(graph)
         for number, (item, design) in enumerate(designs):
-            options = EditOptions(steps=min(STEPS, schedule.steps), seed=number)
+            steps = min(STEPS, schedule.steps) if schedule.distilled is None else schedule.steps
+            options = EditOptions(steps=steps, seed=number)
             source = None if item.picture is None else editor.encode(_picture(item), options)
             editor.paint(design, source, options)
             on_item(total - len(designs) + number + 1, total)

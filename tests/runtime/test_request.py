@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from dimrt.blueprint import Blueprint
 from dimrt.bundle import Bundle
 from dimrt.errors import InputError
+from dimrt.manifest import Distilled, Manifest, Schedule
 from dimrt.options import EditOptions
 from dimrt.request import resolve
 
@@ -34,6 +36,7 @@ def test_defaults_are_the_bundles(edit_bundle: Bundle) -> None:
         ("seed", -1, "0 to 9223372036854775807"),
         ("seed", 2**63, "0 to 9223372036854775807"),
         ("max_new_tokens", 0, "1 to"),
+        ("schedule", "own", "auto, student, teacher"),
         ("plan_view", "wide", "shared, native"),
         ("frame", "square", "whole, crop"),
         ("composite", "blur", "auto, tone, local, none"),
@@ -58,3 +61,39 @@ def test_plan_text_is_parsed(edit_bundle: Bundle) -> None:
     request = resolve(EditOptions(plan="1. Edit Instruction: paint it red"), edit_bundle.manifest)
     assert request.plan is not None
     assert request.plan.edit_instruction == "paint it red"
+
+
+@pytest.fixture
+def student(edit_bundle: Bundle) -> Manifest:
+    few = Distilled(timesteps=((999,), (999, 700)), noise="fresh", teacher_steps=30, guidance_scale=7.5)
+    facts = Schedule(steps=2, guidance_scale=1.0, shift=3.0, seed=1, distilled=few)
+    return msgspec.structs.replace(edit_bundle.manifest, schedule=facts)
+
+
+def test_a_students_defaults_and_choices(student: Manifest) -> None:
+    default = resolve(EditOptions(), student)
+    assert (default.steps, default.guidance_scale, default.schedule) == (2, 1.0, "student")
+    one = resolve(EditOptions(steps=1, guidance_scale=1), student)
+    assert (one.steps, one.schedule) == (1, "student")
+    taught = resolve(EditOptions(schedule="teacher"), student)
+    assert (taught.steps, taught.guidance_scale, taught.schedule) == (30, 1.0, "teacher")
+    assert resolve(EditOptions(schedule="teacher", steps=7, guidance_scale=2), student).guidance_scale == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (EditOptions(steps=3), "distilled for 1, 2"),
+        (EditOptions(guidance_scale=5), "guidance 7.5"),
+        (EditOptions(schedule="student", guidance_scale=0), "schedule 'teacher'"),
+    ],
+)
+def test_what_a_student_does_not_do_is_said(student: Manifest, options: EditOptions, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resolve(options, student)
+
+
+def test_a_painter_that_was_not_distilled_has_no_students_schedule(edit_bundle: Bundle) -> None:
+    assert resolve(EditOptions(), edit_bundle.manifest).schedule == "teacher"
+    with pytest.raises(InputError, match="not distilled"):
+        resolve(EditOptions(schedule="student"), edit_bundle.manifest)
