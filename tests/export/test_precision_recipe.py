@@ -99,3 +99,63 @@ def test_fp8_wants_half_precision_around_it(tmp_path: Path) -> None:
 def test_a_recipe_that_is_not_there_names_those_that_are(name: str) -> None:
     with pytest.raises(InputError, match="int4-cpu"):
         load_recipe(name)
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'name = "{path.stem}"\n{text}')
+    return path
+
+
+def test_a_base_gives_what_the_file_does_not_say(tmp_path: Path) -> None:
+    mine = written(tmp_path / "mine.toml", 'base = "int8"\n[limits]\nstep = 0.5\n' + RULE)
+    recipe, base = load_recipe(mine), load_recipe("int8")
+    assert (recipe.name, recipe.description) == ("mine", "")
+    assert recipe.dtypes == base.dtypes
+    assert recipe.limits == {**base.limits, "step": 0.5}
+    assert recipe.rules[:-1] == base.rules
+    assert recipe.rule("step", "out.weight").format == "w8a8"
+
+
+def test_a_base_may_be_a_file_with_a_base_by_its_path_from_there(tmp_path: Path) -> None:
+    written(tmp_path / "shared" / "lower.toml", 'base = "int4"\n[limits]\nstep = 0.5\nvision = 0.1\n')
+    written(tmp_path / "shared" / "upper.toml", 'base = "lower.toml"\n[limits]\nstep = 0.6\n')
+    recipe = load_recipe(written(tmp_path / "mine" / "mine.toml", 'base = "../shared/upper.toml"\n'))
+    assert recipe.limits == {**load_recipe("int4").limits, "step": 0.6, "vision": 0.1}
+    assert recipe.rules == load_recipe("int4").rules
+
+
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_recipes_for_processors_are_their_base_in_float32(name: str) -> None:
+    own, base = load_recipe(f"{name}-cpu"), load_recipe(name)
+    assert (own.rules, own.limits) == (base.rules, base.limits)
+    assert own.description not in ("", base.description)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('base = "int9"\n', ["mine.toml", "`base` 'int9'", "int4-cpu", ".toml"]),
+        ('base = "other"\n', ["mine.toml", "`base` 'other'"]),
+        ('base = "mine.toml"\n', ["mine.toml", "circle", "mine.toml -> mine.toml"]),
+        ('base = "round.toml"\n', ["round.toml", "circle", "mine.toml -> round.toml -> mine.toml"]),
+        ('base = "wrong.toml"\n', ["wrong.toml", "wieghts", "rules[0]"]),
+        ('base = "limit.toml"\n', ["limit.toml", "limits.step", "-1"]),
+        ('bsae = "int8"\n', ["mine.toml", "bsae"]),
+        ("base = 8\n", ["mine.toml", "base"]),
+        ('base = "int8"\n[limits]\nstpe = 0.1\n', ["mine.toml", "limits.stpe", "vision, language"]),
+        (
+            'base = "fp8"\n[dtypes]\nstep = "float32"\n',
+            ["fp8.toml (a base of ", "mine.toml", "rules[5]", "float16", "step"],
+        ),
+        ('[dtypes]\nstep = "float32"\n', ["mine.toml", "dtypes", "vision", 'base = "fp16"']),
+    ],
+)
+def test_a_mistake_about_a_base_names_the_file_it_is_in(tmp_path: Path, text: str, said: list[str]) -> None:
+    written(tmp_path / "round.toml", 'base = "mine.toml"\n')
+    written(tmp_path / "wrong.toml", 'base = "int8"\n' + RULE.replace("weights", "wieghts"))
+    written(tmp_path / "limit.toml", 'base = "int8"\n[limits]\nstep = -1.0\n')
+    with pytest.raises(InputError) as caught:
+        load_recipe(written(tmp_path / "mine.toml", text))
+    for word in said:
+        assert word in str(caught.value)
