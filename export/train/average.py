@@ -1,25 +1,36 @@
-"""Exponential moving average of a module's parameters."""
+"""Exponential moving average of parameters."""
+
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from dimrt.export.train.shards import local
 
 
 class Average:
-    """Holds averaged copies. Early steps use a shorter memory, so that the start is soon forgotten."""
+    """Holds averaged copies. Early steps use a shorter memory, so that the start is soon forgotten.
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    Of parameters that are split over processes, each process averages its own share.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
-        self.values: dict[str, Tensor] = {n: p.detach().clone() for n, p in module.named_parameters()}
+        self.parameters = parameters
+        self.values: dict[str, Tensor] = {name: local(value).clone() for name, value in parameters.items()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Take in the parameters after optimizer step `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        named = dict(module.named_parameters())
-        torch._foreach_lerp_(list(self.values.values()), [named[n].detach() for n in self.values], 1 - decay)
+        now = [local(self.parameters[name]) for name in self.values]
+        torch._foreach_lerp_(list(self.values.values()), now, 1 - decay)
 
     @torch.no_grad()
-    def copy_to(self, module: nn.Module) -> None:
-        """Write the averages into a module of the same parameters."""
-        for name, parameter in module.named_parameters():
-            parameter.copy_(self.values[name])
+    def swap(self) -> None:
+        """Exchange averages and parameters; a second call exchanges them back."""
+        for name, value in self.values.items():
+            parameter = local(self.parameters[name])
+            kept = parameter.clone()
+            parameter.copy_(value)
+            value.copy_(kept)

@@ -40,16 +40,25 @@ def orthogonal(update: Tensor) -> Tensor:
 
 
 class MatrixOptimizer:
-    """Muon and AdamW over a module's parameters. `matrices` are the names that Muon takes."""
+    """Muon and AdamW over a module's parameters. `matrices` are the names that Muon takes, the parameters whole."""
 
-    def __init__(self, named: dict[str, nn.Parameter], matrices: set[str], rates: Rates) -> None:
+    def __init__(
+        self,
+        named: dict[str, nn.Parameter],
+        matrices: set[str],
+        rates: Rates,
+        betas: tuple[float, float] = (0.9, 0.98),
+        epsilon: float = 1e-8,
+    ) -> None:
         self.rates = rates
         self.groups: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
         for name in sorted(matrices):
             self.groups[_rows_columns(named[name])].append(named[name])
-        self.momentum = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
+        self.momentum = {
+            shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self.groups.items()
+        }
         others = [parameter for name, parameter in named.items() if name not in matrices]
-        self.adam = torch.optim.AdamW(others, lr=rates.other, betas=(0.9, 0.98), weight_decay=0.0)
+        self.adam = torch.optim.AdamW(others, lr=rates.other, betas=betas, eps=epsilon, weight_decay=0.0)
 
     @torch.no_grad()
     def step(self, factor: float) -> None:

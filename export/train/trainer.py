@@ -51,7 +51,7 @@ class Trainer:
         named = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.parameters = list(named.values())
         self.optimizer = MatrixOptimizer(named, hidden_matrices(module, adamw) & named.keys(), settings.rates)
-        self.average = Average(module, settings.average)
+        self.average = Average(dict(module.named_parameters()), settings.average)
         self.step = 0
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Trainer:
         for parameter in self.parameters:
             parameter.grad = None
         self.step += 1
-        self.average.update(self.module, self.step)
+        self.average.update(self.step)
         return {"loss": loss.item(), "gradient": norm.item(), **figures}
 
     def _share_gradients(self) -> None:

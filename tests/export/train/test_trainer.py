@@ -96,7 +96,7 @@ def test_the_average_moves_towards_the_parameters():
     module = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         module.weight.fill_(0)
-        average = Average(module, 0.9)
+        average = Average(dict(module.named_parameters()), 0.9)
         module.weight.fill_(1)
-    average.update(module, step=10**6)
+    average.update(step=10**6)
     assert average.values["weight"].item() == pytest.approx(0.1)
