@@ -26,7 +26,8 @@ class EditOptions:
             share one prefix) or "native" (the photo's own size, as the original does).
         frame: "whole" paints the whole photo, "crop" paints the original's centre square crop and returns that square.
         composite: how the painted change reaches the full-size photo: "tone" (one map of colours), "local" (changed
-            region blended in), "none" (the painted picture itself at model resolution), "auto" picks tone or local.
+            region blended in), "painted" (the painted picture enlarged), "none" (the painted picture itself at model
+            resolution); "auto" picks one of the first three.
     """
 
     steps: int | None = None
@@ -39,4 +40,4 @@ class EditOptions:
     max_new_tokens: int | None = None
     plan_view: Literal["shared", "native"] = "shared"
     frame: Literal["whole", "crop"] = "whole"
-    composite: Literal["auto", "tone", "local", "none"] = "auto"
+    composite: Literal["auto", "tone", "local", "painted", "none"] = "auto"

@@ -16,7 +16,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("auto", "student", "teacher"),
     "plan_view": ("shared", "native"),
     "frame": ("whole", "crop"),
-    "composite": ("auto", "tone", "local", "none"),
+    "composite": ("auto", "tone", "local", "painted", "none"),
 }
 
 
@@ -34,7 +34,7 @@ class Request:
     max_new_tokens: int
     plan_view: Literal["shared", "native"]
     frame: Literal["whole", "crop"]
-    composite: Literal["auto", "tone", "local", "none"]
+    composite: Literal["auto", "tone", "local", "painted", "none"]
 
 
 def resolve(options: EditOptions, manifest: Manifest) -> Request:
@@ -47,7 +47,7 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
     for name, choices in CHOICES.items():
         if getattr(options, name) not in choices:
             raise InputError(f"{name} is {getattr(options, name)!r}; choose one of {', '.join(choices)}")
-    if options.frame == "crop" and options.composite in ("tone", "local"):
+    if options.frame == "crop" and options.composite in ("tone", "local", "painted"):
         raise InputError(
             f"composite {options.composite!r} needs the whole photo and frame is 'crop', which returns the painted "
             "square; leave composite at 'auto' or set frame to 'whole'"

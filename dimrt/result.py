@@ -32,8 +32,8 @@ class EditResult:
         blueprint: the plan, or None when the bare instruction was painted.
         plan_style: the style in which the designer wrote the plan; None when it wrote none.
         seed, steps, guidance_scale: what really ran.
-        composite: how the change reached the photo: "tone", "local", "none", or "unchanged" when
-            the painter changed nothing beyond noise and `image` is the photo itself.
+        composite: how the change reached the photo: "tone", "local", "painted", "none", or "unchanged" when the
+            painter changed nothing beyond noise and `image` is the photo itself.
         timings: seconds of each phase.
         bundle: name of the bundle.
         provider: backend and provider that really ran.

@@ -36,10 +36,10 @@ from dimrt.options import EditOptions
 )
 @click.option(
     "--composite",
-    type=click.Choice(["auto", "tone", "local", "none"]),
+    type=click.Choice(["auto", "tone", "local", "painted", "none"]),
     default="auto",
     show_default=True,
-    help="How the change reaches full size: tone, local, or none (the painted picture itself).",
+    help="How the change reaches full size: tone, local, painted (enlarged), or none (the painted picture itself).",
 )
 @bundle_options
 @output_options
@@ -58,7 +58,7 @@ def command(
     max_plan_tokens: int | None,
     plan_view: Literal["shared", "native"],
     frame: Literal["whole", "crop"],
-    composite: Literal["auto", "tone", "local", "none"],
+    composite: Literal["auto", "tone", "local", "painted", "none"],
     bundle: str | None,
     device: Device,
     target: str | None,

@@ -2,7 +2,8 @@
 
 The painter works on a small picture, and the autoencoder alters it a little even when nothing is edited. Both the
 source and the edit went through the same autoencoder, so what counts is their difference; it's carried over in the
-form that leaves the photo as sharp as it was: one map of colours ("tone") or a change in places ("local").
+form that leaves the photo as sharp as it was: one map of colours ("tone") or a change in places ("local"). Only where
+an edit took the detail of the whole photo away, as a blur does, is the painted picture itself enlarged ("painted").
 """
 
 from typing import Any, Literal
@@ -10,20 +11,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dimrt.photo.detail import detail_is_gone, enlarged
 from dimrt.photo.local import blend, changed_region, fit_field, magnitude
 from dimrt.photo.planes import Floats, box_mean
 from dimrt.photo.read import Pixels
 from dimrt.photo.tone import Tone, fit_tone
 
-Mode = Literal["auto", "tone", "local", "none"]
-Ran = Literal["tone", "local", "none", "unchanged"]
+Mode = Literal["auto", "tone", "local", "painted", "none"]
+Ran = Literal["tone", "local", "painted", "none", "unchanged"]
 
 STILL = (1.5, 8.0)
 """Levels: a change whose root mean square and whose largest local mean lie below these is no change."""
 SMALL = 0.12
 LARGE = 0.35
 """Shares of the picture: a smaller change is local; a larger one is a tone if a map of colours explains it. One in
-between is kept to its region, where it's carried by the map of colours if that explains it."""
+between is kept to its region, where it's carried by the map of colours if that explains it. A larger one after which
+the photo's detail is gone is no tone: the painted picture is enlarged."""
 UNEXPLAINED = 0.25
 """Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
 FAILED = (16.0, 0.25)
@@ -44,7 +47,8 @@ def composite(
         decoded_source, decoded_edit: [h, w, 3], 0 to 255 (float or uint8): the photo and the edit at the painter's
             resolution, both through the autoencoder.
         mode: "tone" for one map of colours, corrected where it fails; "local" for a change in places, outside which
-            every pixel stays exactly; "auto" chooses between them; "none" for the small edit itself.
+            every pixel stays exactly; "painted" for the small edit enlarged; "auto" chooses between them; "none" for
+            the small edit itself.
 
     Returns:
         uint8 [H, W, 3] ([h, w, 3] for "none"), and what ran; "unchanged" when the edit changed nothing beyond noise,
@@ -56,12 +60,18 @@ def composite(
     change = edit - source
     if _is_still(change):
         return photo, "unchanged"
+    size = photo.shape[1], photo.shape[0]
+    if mode == "painted":
+        return enlarged(edit, size), "painted"
     region = changed_region(change)
     extent = float((region > 0.5).mean())
     if mode == "auto" and extent < SMALL:
         return _add(photo, photo, photo, source, change, region), "local"
     tone = fit_tone(source, edit)
-    rest = edit - _on_small(tone, source)
+    recoloured = _on_small(tone, source)
+    if mode == "auto" and extent > LARGE and detail_is_gone(recoloured, edit):
+        return enlarged(edit, size), "painted"
+    rest = edit - recoloured
     explained = not _fails(change, rest)
     if mode == "tone" or (mode == "auto" and explained and extent > LARGE):
         toned = tone.apply(photo)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from dimrt.photo.composite import composite
 from dimrt.photo.local import changed_region
@@ -145,7 +145,7 @@ def test_outside_stays_exact_through_ten_edits(photo: np.ndarray) -> None:
     np.testing.assert_array_equal(image[:, 256:], photo[:, 256:])
 
 
-@pytest.mark.parametrize("mode", ["auto", "tone", "local"])
+@pytest.mark.parametrize("mode", ["auto", "tone", "local", "painted"])
 def test_no_change_returns_the_photo_itself(photo: np.ndarray, mode: str) -> None:
     source = small(photo)
     for noise in (0, np.random.default_rng(2).normal(0, 1, source.shape)):
@@ -221,3 +221,61 @@ def test_box_mean_against_a_plain_loop() -> None:
     plane = np.random.default_rng(6).random((9, 7)).astype(np.float32)
     expected = [[plane[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() for x in range(7)] for y in range(9)]
     np.testing.assert_allclose(box_mean(plane, 2), expected, rtol=1e-5)
+
+
+def blurred(picture: np.ndarray) -> np.ndarray:
+    """A Gaussian blur of 2 % of the side."""
+    levels = Image.fromarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
+    return np.asarray(levels.filter(ImageFilter.GaussianBlur(0.02 * levels.width))).astype(np.float32)
+
+
+def darkened_corners(picture: np.ndarray) -> np.ndarray:
+    y, x = ((np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5) / picture.shape[0] * 2 - 1) ** 2
+    return np.asarray(picture * (1 - 0.375 * (x + y))[..., None], np.float32)
+
+
+def far_grain(photo: np.ndarray) -> np.ndarray:
+    """The photo with grain that no small picture shows."""
+    return np.clip(photo + np.random.default_rng(7).normal(0, 10, photo.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_blur_takes_the_detail_of_the_full_size_photo_away(photo: np.ndarray, noisy: bool) -> None:
+    photo = far_grain(photo)
+    truth, source = blurred(photo), small(photo)
+    edit = blurred(source) + (painter_noise() if noisy else 0)
+    image, ran = composite(photo, source, np.clip(edit, 0, 255))
+    assert ran == "painted"
+    by_region, _ = composite(photo, source, np.clip(edit, 0, 255), "local")
+    assert psnr(image, truth) > psnr(by_region, truth)
+    assert psnr(image, truth) > (28 if noisy else 33)
+    assert sharpness(image) < 0.1 * sharpness(photo)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_an_edit_that_depends_on_the_place_stays_sharp(photo: np.ndarray, noisy: bool) -> None:
+    truth, source = darkened_corners(photo), small(photo)
+    edit = darkened_corners(source) + (painter_noise() if noisy else 0)
+    image, ran = composite(photo, source, np.clip(edit, 0, 255))
+    assert ran == "local"
+    assert psnr(image, truth) > (28 if noisy else 38)
+    assert abs(sharpness(image) / sharpness(truth) - 1) < 0.15
+
+
+def test_a_blur_of_one_half_leaves_the_other_half_exact(photo: np.ndarray) -> None:
+    source = small(photo)
+    edit = source.copy()
+    edit[:, :64] = blurred(source)[:, :64]
+    image, ran = composite(photo, source, edit)
+    assert ran == "local"
+    np.testing.assert_array_equal(image[:, 330:], photo[:, 330:])
+
+
+def test_the_painted_picture_enlarged_when_asked(photo: np.ndarray) -> None:
+    edit = edited("negative", small(photo))
+    image, ran = composite(photo, small(photo), edit, "painted")
+    assert ran == "painted" and image.shape == photo.shape and image.dtype == np.uint8
+    assert psnr(small(image), edit) > 25
+    assert abs(float(image.mean()) - float(edit.mean())) < 0.5
+    tall, _ = composite(photo[:, :300], small(photo), edit, "painted")
+    assert tall.shape == (512, 300, 3)

@@ -39,7 +39,7 @@ def test_defaults_are_the_bundles(edit_bundle: Bundle) -> None:
         ("schedule", "own", "auto, student, teacher"),
         ("plan_view", "wide", "shared, native"),
         ("frame", "square", "whole, crop"),
-        ("composite", "blur", "auto, tone, local, none"),
+        ("composite", "blur", "auto, tone, local, painted, none"),
         ("plan", "  \n", "empty"),
         ("plan", Blueprint(), "empty"),
     ],
