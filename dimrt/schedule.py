@@ -52,7 +52,7 @@ def few_steps(facts: Distilled, steps: int) -> tuple[Step, ...]:
 
     Between two noise levels s and s' the next latent is (1 - s') data + s' noise. Fresh noise is sampling of
     consistency models (Song et al. 2023, algorithm 1). Kept noise is (x - (1 - s) data) / s, which makes a straight
-    step along the flow (phased consistency, Wang et al. 2024, eq. 8). The last step returns its data prediction.
+    step along the flow (phased consistency, Wang et al. 2024). The last step returns its data prediction.
 
     Raises:
         ValueError: there is no schedule of so many steps.

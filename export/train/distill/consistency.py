@@ -5,16 +5,16 @@ from the paper and from sCM (Lu and Song 2024, arXiv 2410.11081), in the flow's 
 
 - the loss ||F - F- - g||^2 (sCM equation 8) with the tangent g = cos t df/dt, normalized to g / (||g|| + c) and warmed
   up: its part that only pulls the velocity to the teacher's is there from the start, the rest comes in over `warmup`
-  steps (section 4.1, SANA-Sprint algorithm 1);
+  steps (sCM section 4.2);
 - noise levels with log-normal tan t (see `trigflow.draw_angles`);
-- the adversarial term (LADD, arXiv 2403.12015; SANA-Sprint section 3.4): hinge loss on features of the frozen teacher,
+- the adversarial term (LADD, arXiv 2403.12015; SANA-Sprint's hybrid distillation): hinge loss on features of the frozen teacher,
   weight 0.5; half of the student's pictures are painted from pure noise ("max-time weighting");
-- the q/k norms that the paper adds against exploding gradients (section 3.3) DIM's painter has already.
+- the q/k norms that the paper adds against exploding gradients DIM's painter has already.
 
 Left out, and why:
 - The learned weighting exp(-u(t)). Normalized tangents make the squared error of an example ||g||^2, close to 1, at
   every t, so the learned weight settles where the effective weight of every t is 1: it is 1 here from the start.
-- The dense time embedding t in place of 1000 t (section 3.3). It changes what the graph is told and needs another
+- The dense time embedding t in place of 1000 t. It changes what the graph is told and needs another
   training of the teacher. The fast embedding makes df/dsigma large; where that hurts, `tangent = "difference"` takes
   the derivative over whole timesteps, all of which the teacher knows.
 - Guidance as an input: the graph has none (see `network.Teacher`).

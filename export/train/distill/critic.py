@@ -1,6 +1,6 @@
 """The critic of adversarial distillation: small heads on what the frozen teacher's blocks see of a noised latent.
 
-LADD (Sauer et al. 2024, arXiv 2403.12015, section 3) as SANA-Sprint uses it (arXiv 2503.09641, section 3.4): hinge
+LADD (Sauer et al. 2024, arXiv 2403.12015, section 3) as SANA-Sprint uses it (arXiv 2503.09641): hinge
 loss, real latents are the data's, and pictures beside a wrong condition count as painted ones. Heads here are 2-D
 convolutions on normalized features, without the spectral norm of the paper, whose running vectors a resumed run would
 have to carry.

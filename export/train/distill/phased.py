@@ -1,9 +1,9 @@
 """Phased consistency distillation (Wang et al. 2024, arXiv 2405.18407): each phase of the flow is crossed in one step.
 
 The flow is cut at `edges`. Within a phase the student learns to reach the phase's lower edge in one straight step from
-anywhere (equation 8), by agreeing with itself one step of the guided teacher's solver earlier (equation 9, here with an
-Euler step of the flow). Sampling is deterministic, edge by edge, and needs exactly as many steps as there are phases:
-another number of steps is another student.
+anywhere, by agreeing with itself one step of the guided teacher's solver earlier (here an Euler step of the flow).
+Sampling is deterministic, edge by edge, and needs exactly as many steps as there are phases: another number of steps is
+another student.
 """
 
 from typing import Annotated

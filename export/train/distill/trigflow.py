@@ -1,7 +1,7 @@
 """Between a flow, x = (1 - sigma) data + sigma noise, and TrigFlow, x = cos(t) data + sin(t) noise.
 
-A velocity painter is a TrigFlow model without any training (SANA-Sprint, arXiv 2503.09641, section 3.2, proposition
-3.1): with n = sqrt(sigma^2 + (1 - sigma)^2),
+A velocity painter is a TrigFlow model without any training (SANA-Sprint, arXiv 2503.09641, section 3,
+"Training-Free Transformation to TrigFlow"): with n = sqrt(sigma^2 + (1 - sigma)^2),
 
     t = atan2(sigma, 1 - sigma),  x_trig = x / n,  F = ((1 - 2 sigma) x + n^2 velocity) / n,
 
@@ -46,7 +46,7 @@ def from_trig(latent: Tensor, change: Tensor, sigma: Tensor) -> tuple[Tensor, Te
 def draw_angles(count: int, mean: float, spread: float, generator: torch.Generator) -> Tensor:
     """Random angles whose tangent is log-normal, float32 on the CPU.
 
-    sCM (Lu and Song 2024, arXiv 2410.11081, section 4.3) and SANA-Sprint draw tan(t) = exp(normal) / sigma_data: their
+    sCM (Lu and Song 2024, arXiv 2410.11081, section 4) and SANA-Sprint draw tan(t) = exp(normal) / sigma_data: their
     sigma_data = 0.5 adds log 2 to the mean here.
     """
     return torch.atan(torch.exp(mean + spread * torch.randn(count, generator=generator)))
