@@ -7,8 +7,8 @@ from the paper and from sCM (Lu and Song 2024, arXiv 2410.11081), in the flow's 
   up: its part that only pulls the velocity to the teacher's is there from the start, the rest comes in over `warmup`
   steps (sCM section 4.2);
 - noise levels with log-normal tan t (see `trigflow.draw_angles`);
-- the adversarial term (LADD, arXiv 2403.12015; SANA-Sprint's hybrid distillation): hinge loss on features of the frozen teacher,
-  weight 0.5; half of the student's pictures are painted from pure noise ("max-time weighting");
+- the adversarial term (LADD, arXiv 2403.12015; SANA-Sprint's hybrid distillation): hinge loss on features of the
+  frozen teacher, weight 0.5; half of the student's pictures are painted from pure noise ("max-time weighting");
 - the q/k norms that the paper adds against exploding gradients DIM's painter has already.
 
 Left out, and why:
