@@ -11,15 +11,16 @@ from dimrt import manifest
 from dimrt.errors import CheckpointError
 from dimrt.export.model.assembly import DIM
 from dimrt.export.model.config import DIMConfig
+from dimrt.export.model.source import Source
 
 TOKENIZER = "tokenizer.json"
 
 
-def designer_facts(dim: DIM, folder: Path) -> manifest.Designer:
+def designer_facts(dim: DIM | Source, folder: Path) -> manifest.Designer:
     """Everything the host must know of the designer.
 
     Args:
-        dim: the model.
+        dim: the model, or what it is read from.
         folder: the designer's folder, with tokenizer.json, preprocessor_config.json and maybe generation_config.json.
 
     Raises:

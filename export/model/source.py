@@ -91,7 +91,7 @@ class Reference:
             raise AttributeError(part)
         if part not in self._held:
             self.drop()
-            self._held[part] = _load(self._source, part)
+            self._held[part] = load_part(self._source, part)
         return self._held[part]
 
     def painters(self) -> Iterator[Painter]:
@@ -103,17 +103,17 @@ class Reference:
         step = self.config.painter.depth
         for first in range(0, self._whole.config.painter.depth, step):
             layers = min(step, self._whole.config.painter.depth - first)
-            yield _load(Shallow(self._whole, layers, first), "painter")
+            yield load_part(Shallow(self._whole, layers, first), "painter")
 
     def drop(self) -> None:
         """Let go of the large parts."""
         self._held = {name: module for name, module in self._held.items() if name == "connector"}
 
 
-def _load(source: Source, part: str) -> Any:
-    """One part of the model with its weights, in float32."""
+def load_part(source: Source, part: str, dtype: torch.dtype = torch.float32) -> Any:
+    """One part of the model ("designer", "connector", "painter", "autoencoder") with its weights, frozen."""
     module = getattr(empty_dim(source.config, source.parts), part)
-    state = {name: source.read(f"{part}.{name}").to(torch.float32, copy=True) for name, _ in module.named_parameters()}
+    state = {name: source.read(f"{part}.{name}").to(dtype, copy=True) for name, _ in module.named_parameters()}
     missing, unexpected = module.load_state_dict(state, strict=False, assign=True)
     if part == "designer":
         module.tie_weights()

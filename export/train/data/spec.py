@@ -36,9 +36,9 @@ class DataSpec(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         kind: its format. "dim-edit" is DIM-Edit's jsonl file (source, target, plan); "dim-t2i" is DIM-T2I's folder of
             jsonl files, or one of them (caption and picture); "pairs" is a jsonl, csv, tsv or parquet file of source,
-            target and instruction (UltraEdit's form), or a folder of them; "folders" is a folder with target/, maybe source/, and a .txt of the same name
-            beside each target or in the folder itself;
-            "precomputed" is what `dimrt precompute` wrote.
+            target and instruction (UltraEdit's form), or a folder of such files; "folders" is a folder with target/,
+            maybe source/, and a .txt of the same name beside each target or in the folder itself; "precomputed" is
+            what `dimrt precompute` wrote.
         path: the file or folder.
         images: folder that the picture paths of the rows are relative to and may not leave; default: where `path` is.
         sources: of "dim-t2i": for each source (the name of its jsonl file) the folder of its pictures. Sources that
