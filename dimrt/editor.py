@@ -1,6 +1,6 @@
 """The editor: the public face of the chain, whole or in named steps."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from traceback import clear_frames
@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dimrt.backends.base import Backend
+from dimrt.backends.base import ROLES, Backend, Role
 from dimrt.backends.choose import DeviceName, open_backend
-from dimrt.backends.onnxruntime import PROVIDERS
 from dimrt.bundle import Bundle, find_bundle
 from dimrt.chain import Brief, Chain
 from dimrt.errors import ResourceError
@@ -37,6 +36,8 @@ _DEFAULTS = EditOptions()
 class Editor:
     """One loaded bundle. Not safe for calls from several threads at once.
 
+    Each call that runs graphs raises ResourceError before anything is loaded when they can't fit into memory.
+
     Attributes:
         bundle: the checked bundle.
     """
@@ -46,7 +47,7 @@ class Editor:
         self.bundle = bundle
         self._backend = backend
         self._chain = Chain(bundle, backend)
-        self._fits = False
+        self._checked: set[str] = set()
 
     @classmethod
     def load(
@@ -83,6 +84,7 @@ class Editor:
 
     def close(self) -> None:
         """Give back the memory of everything loaded; the next edit loads it again."""
+        self._checked.clear()
         self._chain.close()
 
     def edit(
@@ -134,7 +136,7 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         phases = Phases()
-        self._check_memory(request)
+        self._check_memory(request, self._graphs(image is not None))
         with self._giving_back():
             yield from self._chain.prepare(phases)
             if image is None:
@@ -155,6 +157,7 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         photo = None if image is None else _photo(image)
+        self._check_memory(request, self._graphs(image is not None, "designer"))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), on_event, cancel)
             brief = drain(self._chain.design(photo, instruction, request, Phases()), on_event, cancel)
@@ -165,7 +168,9 @@ class Editor:
         """Step 2, for edits: the photo's latent, float32 [1, C, h, w]."""
         self._chain.check_task(True)
         photo = _photo(image)
-        frame = self._chain.frame(photo, resolve(options, self.bundle.manifest))
+        request = resolve(options, self.bundle.manifest)
+        frame = self._chain.frame(photo, request)
+        self._check_memory(request, ("encode",))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), None, None)
             return self._chain.to_host(self._chain.encode(photo, frame))
@@ -193,6 +198,7 @@ class Editor:
         if noise is None:
             noise = start_noise(request.seed, self._chain.latent_shape() if source is None else source.shape)
         brief = Brief(design.blueprint, design.condition)
+        self._check_memory(request, ("context", "step"))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), on_event, cancel)
             return self._chain.to_host(
@@ -215,18 +221,24 @@ class Editor:
         Raises:
             InputError: `on_device`, and the editor runs on no GPU.
         """
+        self._check_memory(resolve(_DEFAULTS, self.bundle.manifest), ("decode",))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), None, None)
             if on_device:
                 return self._chain.decode_for_caller(latent)
             return self._chain.decode(latent)
 
-    def _check_memory(self, request: Request) -> None:
-        """Refuse the first edit when it can't fit, before anything is loaded; what is loaded counts as free later."""
-        target = getattr(self._backend, "target", None)
-        if not self._fits and (target is not None or self._backend.name == f"onnxruntime {PROVIDERS['cpu']}"):
-            check_request(self.bundle, request, self._backend.residency, target)
-            self._fits = True
+    def _graphs(self, has_photo: bool, *roles: Role) -> tuple[str, ...]:
+        """The graphs that these roles (default: both) run; without a photo nothing is looked at."""
+        names = [graph for role in roles or ROLES for graph in ROLES[role] if graph in self.bundle.manifest.graphs]
+        return tuple(names if has_photo else (graph for graph in names if graph != "vision"))
+
+    def _check_memory(self, request: Request, graphs: Collection[str]) -> None:
+        """Refuse what can't fit before it is loaded; graphs that were checked are taken as loaded."""
+        target = self._backend.target
+        if target is not None and not self._checked.issuperset(graphs):
+            check_request(self.bundle, request, target, self._backend.residency, graphs, self._checked)
+            self._checked.update(graphs)
 
     @contextmanager
     def _giving_back(self) -> Iterator[None]:
@@ -236,7 +248,7 @@ class Editor:
         except ResourceError as error:
             _drop_frames(error)
             with suppress(ResourceError):  # the first error is the one to tell
-                self._chain.close()
+                self.close()
             raise
 
 

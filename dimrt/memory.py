@@ -5,21 +5,18 @@ asked shapes), its inputs and outputs, and for `language` the key/value cache. W
 area, so the largest activations count; designer and painter together, or one after the other ("phased").
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from typing import Literal, Protocol
 
-from dimrt.backends.base import ROLES, Residency, Role
+from dimrt.backends.base import ROLES, Device, Flavour, Processor, Residency, Role
 from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
-from dimrt.host import available_memory
 from dimrt.language import CACHE_STEP, PREFILL_ROWS
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.request import Request
 from dimrt.vision import condition_size, window_order
 
-Flavour = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
 ITEM_BYTES = {"float32": 4, "float16": 2, "int64": 8}
 TEXT_TOKENS = 256
 """Of system turn, request and instruction: the published request has about 190."""
@@ -40,28 +37,6 @@ SMALLER = {
 """Weights of a recipe as a share of float16's, for the graphs that it makes smaller."""
 
 
-class Device(Protocol):
-    """What is asked of a target; see `dimrt.engines.target.Target`."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def memory_bytes(self) -> int: ...
-
-    @property
-    def flavour(self) -> Flavour: ...
-
-    @property
-    def residency(self) -> Residency: ...
-
-    @property
-    def shapes(self) -> Mapping[str, Mapping[str, tuple[int, int, int]]]: ...
-
-    @property
-    def pinned(self) -> Mapping[str, int]: ...
-
-
 @dataclass(frozen=True)
 class Use:
     """Bytes of one graph. `tensors` are its inputs and outputs, `cache` the keys and values of `language`."""
@@ -77,7 +52,8 @@ class Use:
 @dataclass(frozen=True)
 class Setting:
     """What is asked for: the painter's picture (width, height), tokens of the plan, whether guidance is on, the rows of
-    the cache (None: as many as the turn needs), tokens read in one run, and which roles are loaded together.
+    the cache (None: as many as the turn needs), tokens read in one run, which roles are loaded together, and which
+    graphs are loaded at all (None: all that the bundle has).
     """
 
     size: tuple[int, int]
@@ -86,6 +62,7 @@ class Setting:
     length: int | None = None
     piece: int = PREFILL_ROWS
     residency: Residency = "all"
+    graphs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +86,7 @@ class Estimate:
         if self.setting.residency == "phased":
             return self.overhead + max(self.of_role("designer"), self.of_role("painter"))
         held = sum(use.weights + use.cache for use in self.uses)
-        return self.overhead + held + max(use.activations + use.tensors for use in self.uses)
+        return self.overhead + held + max((use.activations + use.tensors for use in self.uses), default=0)
 
     @property
     def fits(self) -> bool:
@@ -149,16 +126,10 @@ def estimate(
     size = size or (side, side)
     if any(n < multiple or n % multiple for n in size):
         raise InputError(f"--size {size[0]}x{size[1]}: both sides must be multiples of {multiple}")
-    flavour: Flavour = "onnxruntime" if target is None else target.flavour
-    setting = Setting(size, plan_tokens, guided, residency=residency or "all")
-    if target is not None and flavour != "onnxruntime":
-        tokens = target.shapes.get("language", {}).get("tokens", (1, 1, PREFILL_ROWS))[2]
-        setting = replace(setting, length=target.pinned.get("length"), piece=tokens)
-    if target is not None and residency is None:
-        setting = replace(setting, residency=target.residency)
-    available = available_memory() if target is None else target.memory_bytes
-    found = _at(bundle, setting, flavour, available)
-    return found if found.fits else replace(found, advice=_advice(bundle, found, flavour))
+    device = target or Processor()
+    setting = _on(device, Setting(size, plan_tokens, guided, residency=residency or device.residency))
+    found = _at(bundle, setting, device.flavour, device.memory_bytes)
+    return found if found.fits else replace(found, advice=_advice(bundle, found, device.flavour))
 
 
 def check_fits(
@@ -173,26 +144,46 @@ def check_fits(
     if found.fits or available is None:
         return
     advice = "; ".join(_advice(bundle, found, flavour)) or "use a machine with more memory"
+    whole = len({use.role for use in found.uses}) == len(ROLES)
+    what = "this edit" if whole else f"this step ({', '.join(use.graph for use in found.uses)})"
     raise ResourceError(
-        f"this edit takes about {found.peak / 1e9:.1f} GB and {device} has {available / 1e9:.1f} GB free; {advice}"
+        f"{what} takes about {found.peak / 1e9:.1f} GB and {device} has {available / 1e9:.1f} GB free; {advice}"
     )
 
 
-def check_request(bundle: Bundle, request: Request, residency: Residency, target: Device | None) -> None:
-    """`check_fits` for a request on this machine: a target's memory, or (None) what the system has left.
+def check_request(
+    bundle: Bundle,
+    request: Request,
+    device: Device,
+    residency: Residency,
+    graphs: Collection[str],
+    loaded: Collection[str] = (),
+) -> None:
+    """`check_fits` for what a request is about to run on a device.
+
+    Args:
+        residency: the backend's.
+        graphs: which are run.
+        loaded: which are there already. Of a target's memory they are a part; what the system has left, which is what
+            bounds ONNX Runtime, is already without them.
 
     Raises:
         ResourceError: as `check_fits`.
     """
+    held = set(graphs) - set(loaded) if device.flavour == "onnxruntime" else {*graphs, *loaded}
     side = bundle.manifest.resolution.side
     tokens = min(PLAN_TOKENS, request.max_new_tokens)
-    setting = Setting((side, side), tokens, request.guidance_scale != 1.0, residency=residency)
-    if target is None:
-        check_fits(bundle, "onnxruntime", available_memory(), setting)
-        return
-    piece = target.shapes.get("language", {}).get("tokens", (1, 1, PREFILL_ROWS))[2]
-    setting = replace(setting, length=target.pinned.get("length"), piece=piece)
-    check_fits(bundle, target.flavour, target.memory_bytes, setting, device=target.name)
+    guided = request.guidance_scale != 1.0
+    setting = Setting((side, side), tokens, guided, residency=residency, graphs=tuple(held))
+    check_fits(bundle, device.flavour, device.memory_bytes, _on(device, setting), device=device.name)
+
+
+def _on(device: Device, setting: Setting) -> Setting:
+    """A setting with the shapes that engines are built for; ONNX Runtime takes any."""
+    if device.flavour == "onnxruntime":
+        return setting
+    tokens = device.shapes.get("language", {}).get("tokens", (1, 1, PREFILL_ROWS))[2]
+    return replace(setting, length=device.pinned.get("length"), piece=tokens)
 
 
 def axes(manifest: Manifest, setting: Setting) -> dict[str, dict[str, int]]:
@@ -231,7 +222,7 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
     wider = WIDENED if flavour == "onnxruntime" and _is_half(manifest) else 1
     uses = []
     for role, names in ROLES.items():
-        for name in (name for name in names if name in manifest.graphs):
+        for name in (n for n in names if n in manifest.graphs and (setting.graphs is None or n in setting.graphs)):
             graph = manifest.graphs[name]
             at = sizes[name]
             file = manifest.files.get(graph.file + ".data")

@@ -5,10 +5,12 @@ back as numpy arrays unless the caller keeps them on the device or hands in a te
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from numpy.typing import DTypeLike, NDArray
 
+from dimrt.host import available_memory
 from dimrt.interop import CudaArray
 
 Array = NDArray[Any]
@@ -16,6 +18,7 @@ Tensor = Any
 """A numpy array, or a device handle made by the same backend."""
 Part = tuple[Tensor, slice]
 """Some rows of a tensor. A row is its last axis; all axes before count as one."""
+Flavour = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
 Residency = Literal["all", "phased"]
 Role = Literal["designer", "painter"]
 ROLES: dict[Role, tuple[str, ...]] = {
@@ -23,6 +26,45 @@ ROLES: dict[Role, tuple[str, ...]] = {
     "painter": ("encode", "context", "step", "decode"),
 }
 """Which graphs serve whom."""
+
+
+class Device(Protocol):
+    """What bounds memory and shapes; a target (`dimrt.engines.target.Target`), or this machine's processor."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """All that a process can have there; with ONNX Runtime what is left now, None where the system doesn't say."""
+
+    @property
+    def flavour(self) -> Flavour: ...
+
+    @property
+    def residency(self) -> Residency: ...
+
+    @property
+    def shapes(self) -> Mapping[str, Mapping[str, tuple[int, int, int]]]: ...
+
+    @property
+    def pinned(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Processor:
+    """This machine's processor, with ONNX Runtime."""
+
+    name: str = "this machine"
+    flavour: Flavour = "onnxruntime"
+    residency: Residency = "all"
+    shapes: Mapping[str, Mapping[str, tuple[int, int, int]]] = field(default_factory=dict)
+    pinned: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What is left now."""
+        return available_memory()
 
 
 class Engine(Protocol):
@@ -58,6 +100,10 @@ class Backend(Protocol):
 
     residency: Residency
     """Whether both roles' engines stay loaded, or one role's at a time because memory is short."""
+
+    @property
+    def target(self) -> Device | None:
+        """What bounds memory and shapes here; None where nobody says."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import DTypeLike
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from dimrt.backends.base import Array, Part, Residency, Tensor
+from dimrt.backends.base import Array, Device, Part, Processor, Residency, Tensor
 from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.interop import CudaArray, DeviceArray
@@ -82,6 +82,7 @@ class OrtBackend:
 
     Attributes:
         name: "onnxruntime" and the provider that the sessions really use.
+        target: the processor; None for a GPU, whose memory ONNX Runtime doesn't tell.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None) -> None:
@@ -105,6 +106,7 @@ class OrtBackend:
         self._engines: dict[str, OrtEngine] = {}
         self.name = f"onnxruntime {self._provider}"
         self.residency: Residency = "all"
+        self.target: Device | None = Processor() if device == "cpu" else None
         available = ort.get_available_providers()
         if self._provider not in available:
             raise ResourceError(
