@@ -60,8 +60,8 @@ class Examples(Protocol):
 def pad_conditions(conditions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Conditions [N_i, D] of several examples as one float32 [B, N, D], N the longest, and their mask [B, N]."""
     longest = max(len(rows) for rows in conditions)
-    padded = torch.zeros(len(conditions), longest, conditions[0].shape[1])
-    mask = torch.zeros(len(conditions), longest)
+    padded = conditions[0].new_zeros(len(conditions), longest, conditions[0].shape[1], dtype=torch.float32)
+    mask = padded.new_zeros(len(conditions), longest)
     for index, rows in enumerate(conditions):
         padded[index, : len(rows)] = rows
         mask[index, : len(rows)] = 1

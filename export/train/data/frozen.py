@@ -26,7 +26,7 @@ from dimrt.export.train.data.vision import embed
 from dimrt.photo.read import Photo
 from dimrt.prompt import Prompts, Turn
 from dimrt.rope import position_ids
-from dimrt.vision import condition_size, prepare
+from dimrt.vision import VisionInput, condition_size, prepare
 
 AT_ONCE = 8
 """Pictures that the autoencoder takes at a time: at 1024 pixels its activations are about 1 GB a picture."""
@@ -95,13 +95,17 @@ class Frozen:
             raise RowProblem("long text", f"text and picture take {length} rows, the painter takes at most {most}")
         return turn
 
+    def view(self, photo: Photo) -> VisionInput:
+        """The picture of a turn, prepared for the designer."""
+        return prepare(photo.pixels, self.facts.vision, condition_size(self.facts.vision), photo.alpha)
+
     @torch.no_grad()
-    def conditions(self, turns: Sequence[Turn], photos: Sequence[Photo] | None) -> list[Tensor]:
+    def conditions(self, turns: Sequence[Turn], views: Sequence[VisionInput] | None) -> list[Tensor]:
         """The designer's hidden states after the final norm, float32 [N, hidden], of each turn's condition tokens.
 
         Args:
             turns: from `turn`, all with a picture or all without.
-            photos: the pictures in them; None without.
+            views: the pictures in them; None without.
         """
         length = max(len(turn.ids) for turn in turns)
         ids = np.full((len(turns), length), self.facts.tokens.stop[-1], np.int64)
@@ -110,9 +114,7 @@ class Frozen:
         language = self.designer.model.language_model
         embedded = language.embed_tokens(torch.from_numpy(ids).to(self.designer.device))
         grids = []
-        if photos is not None:
-            size = condition_size(self.facts.vision)
-            views = [prepare(photo.pixels, self.facts.vision, size, photo.alpha) for photo in photos]
+        if views is not None:
             start = int(np.flatnonzero(ids[0] == self.facts.tokens.image_pad)[0])
             embedded[:, start : start + self.image_tokens] = embed(self.designer, views).to(embedded.dtype)
             merge = self.facts.vision.merge_size

@@ -43,7 +43,7 @@ def test_conditions_are_what_the_runtimes_designer_gives() -> None:
     source, _ = open_source("nano", None, None, offline=True)
     frozen, connector = Frozen.load(source), load_part(source, "connector")
     text = cases(1)[0].plan.text()
-    rows = frozen.conditions([frozen.turn(text, picture=True), frozen.turn("bare", picture=True)], photos()[:2])
+    rows = frozen.conditions([frozen.turn(text, picture=True), frozen.turn("bare", picture=True)], [frozen.view(photo) for photo in photos()[:2]])
     bundle = Bundle.open(SHIPPED)
     designer = Designer(bundle, open_backend(bundle, "cpu", threads=1))
     size = condition_size(bundle.manifest.designer.vision)
@@ -70,9 +70,9 @@ def test_conditions_without_a_picture(tiny_generate: Frozen) -> None:
 
 def test_a_batch_reads_each_row_as_alone(tiny: Frozen) -> None:
     turns = [tiny.turn(text, picture=True) for text in TEXTS]
-    together = tiny.conditions(turns, photos())
+    together = tiny.conditions(turns, [tiny.view(photo) for photo in photos()])
     for turn, photo, rows in zip(turns, photos(), together, strict=True):
-        torch.testing.assert_close(tiny.conditions([turn], [photo])[0], rows, atol=1e-5, rtol=0)
+        torch.testing.assert_close(tiny.conditions([turn], [tiny.view(photo)])[0], rows, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(140, 140), (112, 112), (84, 196), (28, 28)])
