@@ -15,6 +15,7 @@ COMMANDS = {
     "edit": "Edit a photo as the instruction says.",
     "generate": "Paint a picture from a prompt.",
     "plan": "Write the plan of an edit without painting it.",
+    "train": "Train a painter on pictures and plans.",
     "export": "Turn a DIM checkpoint into a bundle.",
     "build": "Build the TensorRT engines of a bundle.",
     "engines": "List, look at and remove built engines.",

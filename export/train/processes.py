@@ -41,11 +41,16 @@ class Processes:
                 f"{settings.accumulate}; choose a multiple of {self.parts}"
             )
 
+    @property
+    def splits(self) -> bool:
+        """Whether parameters are split over the processes (FSDP)."""
+        return self.accelerator.distributed_type == DistributedType.FSDP
+
     def prepare(self, objective: Objective) -> nn.Module:
         """The objective on its device, wrapped so that gradients are shared. Under FSDP its parameters are split."""
         if any(is_split(parameter) for parameter in objective.parameters()):
             return objective
-        if self.accelerator.distributed_type == DistributedType.FSDP:
+        if self.splits:
             if not self.accelerator.is_fsdp2:
                 raise InputError("FSDP version 1 isn't supported: set fsdp_version: 2 in the accelerate configuration")
             stand_in = torch.optim.SGD(objective.parameters(), lr=0.0)  # FSDP2 asks for one; ours come afterwards

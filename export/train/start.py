@@ -32,14 +32,13 @@ TASKS: dict[Stage, Literal["generate", "edit"]] = {"text-to-image": "generate", 
 
 
 class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The weights a run begins with: `checkpoint` (a DIM folder or hub id, or "nano"), or `sana` (SANA 1.5 in diffusers
-    format), which starts the text-to-image stage with a fresh connector and null condition.
+    """The weights a run begins with. `checkpoint` is a DIM folder or hub id, "nano", or SANA 1.5 in diffusers format,
+    from which the text-to-image stage starts with a fresh connector and null condition.
 
     `designer` and `autoencoder` name the frozen parts where the checkpoint has none. `name` is the result's name.
     """
 
     checkpoint: str | None = None
-    sana: str | None = None
     designer: str | None = None
     autoencoder: str | None = None
     name: Annotated[str, Meta(min_length=1)] | None = None
@@ -76,7 +75,7 @@ class SanaStart:
         self.config = published_config("generate")
         self.parts = read_parts(designer, autoencoder)
         self._files, self._sana, self.seed = OpenFiles(), sana, seed
-        self._transformer = _found(sana / "transformer" if (sana / "transformer").is_dir() else sana, PART_FILE)
+        self._transformer = _found(sana / "transformer", PART_FILE)
         self._frozen = {from_designer(name): held for name, held in _found(designer, "model").items()}
         self._frozen |= {from_autoencoder(name): held for name, held in _found(autoencoder, PART_FILE).items()}
         self._fresh = _fresh(self.parts.designer.text_config.hidden_size, self.config.painter, seed)
@@ -107,7 +106,7 @@ class SanaStart:
                 what = "missing" if held is None else f"of shape {list(held.shape)}"
                 raise CheckpointError(
                     f"{self._sana}: {name} is {what}, expected {list(shape)}; name SANA 1.5 1.6B in diffusers format "
-                    "as model.sana"
+                    "as model.checkpoint"
                 )
 
 
@@ -115,23 +114,21 @@ def open_start(settings: ModelSettings, stage: Stage, seed: int, offline: bool =
     """The weights a run of this stage begins with.
 
     Raises:
-        InputError: no or two starts are named, or the checkpoint is of the wrong stage.
+        InputError: no start is named, or it is of the wrong stage.
         CheckpointError: files are missing or don't fit.
     """
-    if (settings.checkpoint is None) == (settings.sana is None):
-        raise InputError("model.checkpoint, model.sana: give one of them, the weights to begin with")
-    if settings.sana is not None:
+    if settings.checkpoint is None:
+        raise InputError("model.checkpoint is missing: name the weights to begin with (--checkpoint)")
+    place = NANO if settings.checkpoint == "nano" else resolve(settings.checkpoint, offline=offline)
+    if (place / "transformer" / "config.json").is_file():
         if stage == "edit":
-            raise InputError('model.sana starts the text-to-image stage; for stage "edit" give model.checkpoint')
-        sana = resolve(settings.sana, offline=offline)
+            raise InputError(
+                f"model.checkpoint {settings.checkpoint}: SANA starts the text-to-image stage; an edit stage starts "
+                "from a DIM checkpoint"
+            )
         designer = resolve(settings.designer or DESIGNER_ID, offline=offline)
-        return SanaStart(sana, designer, resolve(settings.autoencoder or AUTOENCODER_ID, offline=offline), seed)
-    checkpoint = Checkpoint.open(
-        _place(str(settings.checkpoint)),
-        designer=settings.designer,
-        autoencoder=settings.autoencoder,
-        offline=offline,
-    )
+        return SanaStart(place, designer, resolve(settings.autoencoder or AUTOENCODER_ID, offline=offline), seed)
+    checkpoint = Checkpoint.open(place, designer=settings.designer, autoencoder=settings.autoencoder, offline=offline)
     held = checkpoint.config.painter.task
     if stage == "edit" and held == "generate":
         return Widened(checkpoint)
@@ -172,14 +169,3 @@ def _found(folder: Path, stem: str) -> dict[str, Stored]:
     if found is None:
         raise CheckpointError(f"{folder}: no {stem}.safetensors; name a folder that holds these weights")
     return found
-
-
-def _place(checkpoint: str) -> str | Path:
-    if checkpoint != "nano":
-        return checkpoint
-    if not NANO.is_dir():
-        raise InputError(
-            'model.checkpoint "nano": its weights are in the repository, not in the installed package; '
-            "name a checkpoint folder"
-        )
-    return NANO
