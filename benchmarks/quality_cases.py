@@ -12,8 +12,8 @@ from dimrt import EditOptions, Editor
 from dimrt.blueprint import Blueprint
 from dimrt.export.nano.cases import generator, scene_case
 from dimrt.export.nano.edits import EDIT_TYPES
-from dimrt.export.nano.evaluate import ITEM_COUNTS, photo_cases
 from dimrt.export.nano.oracle import judge
+from dimrt.export.nano.trials import ITEM_COUNTS, photo_cases
 
 PHOTOS = Path(__file__).parent / "photos"
 PHOTO = "photo"

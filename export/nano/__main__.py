@@ -1,20 +1,20 @@
 """`python -m dimrt.export.nano`: make and judge the nano model."""
 
-import json
 import logging
-import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-HELD_OUT_PHOTOS = Path(__file__).parents[2] / "benchmarks" / "photos"
+from dimrt.export.nano.judging import evaluate
 
 
 @click.group(help=__doc__)
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+main.add_command(evaluate)
 
 
 @main.command()
@@ -32,44 +32,6 @@ def designer(folder: Path, look_steps: int, steps: int, minutes: float | None, t
     torch.set_num_threads(threads)
     end = time.time() + minutes * 60 if minutes else None
     train_designer(folder, Recipe(look_steps=look_steps, steps=steps), finish_at=end)
-
-
-@main.command()
-@click.option("--seed", default=0, show_default=True, help="Any number: each gives other cases, none from training.")
-@click.option(
-    "--cases", type=click.IntRange(1), default=20, show_default=True, help="Scenes for each of the nine edit types."
-)
-@click.option(
-    "--photo-cases",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Photographs for each photographic edit.",
-)
-@click.option("--photos", type=click.Path(path_type=Path), default=HELD_OUT_PHOTOS, help="Folder of held-out photos.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="Bundle to judge; default: the one `dimrt edit` takes.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def evaluate(seed: int, cases: int, photo_cases: int, photos: Path, bundle: Path | None, as_json: bool) -> None:
-    """Judge a bundle on fresh held-out scenes and photographs, with the true results at hand."""
-    from dimrt import Editor
-    from dimrt.errors import DimrtError
-    from dimrt.export.nano import evaluate as judging
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r{done}/{total}", nl=done == total, err=True)
-
-    try:
-        editor = Editor.load(bundle)
-
-        def edit(picture: judging.Picture, instruction: str) -> tuple[judging.Picture, str]:
-            result = editor.edit(picture, instruction)
-            return result.image, result.blueprint.text if result.blueprint else ""
-
-        report = judging.evaluate(edit, seed, cases=cases, photos=photos, photo_count=photo_cases, on_case=progress)
-    except DimrtError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else judging.table(report))
 
 
 @main.command()

@@ -1,95 +1,129 @@
-"""Held-out evaluation: fresh cases from any seed run through an editor and judged against the true results."""
+"""Held-out evaluation: fresh cases from any seed run through an editor under several conditions, judged against the
+true results."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dimrt.errors import InputError
-from dimrt.export.nano.cases import PHOTO_LAYOUT, Case, generator, scene_case, style_plan
 from dimrt.export.nano.edits import EDIT_TYPES
-from dimrt.export.nano.filters import FILTERS, apply_filter
+from dimrt.export.nano.filters import FILTERS
 from dimrt.export.nano.oracle import decibels, judge
-from dimrt.export.nano.photos import read_rgb
-from dimrt.export.nano.plans import Plan, parse_plan
-from dimrt.export.nano.wordings import word_look
+from dimrt.export.nano.plans import STYLES, Plan, parse_plan
+from dimrt.export.nano.shares import Difference, Share, difference_of, share_of
+from dimrt.export.nano.trials import (
+    REFERRING,
+    Answer,
+    Condition,
+    EditFunction,
+    Trial,
+    check_styles,
+    direct_trials,
+    photo_trials,
+    reasoning_trials,
+    usual_trials,
+)
 
-Picture = NDArray[np.uint8]
-EditFunction = Callable[[Picture, str], tuple[Picture, str]]
-"""An editor under test: a picture and an instruction in, the edited picture (same size) and the plan's text out."""
-
-ITEM_COUNTS = (0.4, 0.35, 0.15, 0.1)
 SLOTS = ("layout", "edit", "area", "result")
+SETS = ("usual", "direct", "reasoning")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How many cases to draw: `usual` scenes for each of the nine edit types; `reasoning` scenes that must be thought
+    through, and as many direct ones, for each edit type that refers to an item; `photos` for each filter."""
+
+    usual: int = 20
+    reasoning: int = 0
+    photos: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.usual * len(EDIT_TYPES) + 2 * self.reasoning * len(REFERRING) + self.photos * len(FILTERS)
 
 
 @dataclass(frozen=True)
 class SceneRow:
-    """One edit type: shares (0 to 1) of `n` cases. `slots` are the plan's sections that were exactly right."""
+    """Some scenes: the edit was done, the rest preserved, both. `slots` are the sections of the designer's plan that
+    were exactly right, `right` all of them at once, both over the sections that the style has (empty and None where the
+    designer wrote none). `tokens` and the seconds are means; the plan's seconds are in those of the edit."""
 
     n: int
-    done: float
-    preserved: float
-    both: float
-    slots: dict[str, float]
+    done: Share
+    preserved: Share
+    both: Share
+    slots: dict[str, Share]
+    right: Share | None
+    tokens: float
+    plan_seconds: float
+    seconds: float
 
 
 @dataclass(frozen=True)
 class PhotoRow:
     """One photographic edit at full size, means over `n` photographs, in dB against the true edit.
 
-    `source` is how near the unedited photo already was. `plan` is the share of plans that name the right edit,
-    `plan_unseen` the same over wordings that training never used.
+    `source` is how near the unedited photo already was, `lowest` the worst photograph. `plan` is the share of plans
+    that name the right edit, `plan_unseen` the same over wordings that training never used.
     """
 
     n: int
     source: float
     output: float
+    lowest: float
     plan: float
     plan_unseen: float
 
 
 @dataclass(frozen=True)
-class Report:
-    seed: int
+class Part:
+    """One condition on one set of scenes: all of them, by edit type, and by how the instruction refers to the item."""
+
+    all: SceneRow
     edits: dict[str, SceneRow]
+    references: dict[str, SceneRow]
+
+
+@dataclass(frozen=True)
+class ConditionReport:
+    """One condition on everything; `sets` holds those of `SETS` that were drawn."""
+
+    condition: Condition
+    sets: dict[str, Part]
     photos: dict[str, PhotoRow]
 
 
-def photo_cases(folder: Path, seed: int, count: int) -> Iterator[tuple[Picture, Picture, Plan, bool]]:
-    """Held-out photographs under each filter: source and true result at full size, the plan, and whether the wording
-    is one that training never used (every second case).
+@dataclass(frozen=True)
+class Report:
+    """All conditions by name, and for each set the paired difference of every later condition to the first."""
 
-    Raises:
-        InputError: the folder holds no JPEG.
-    """
-    files = sorted(folder.glob("*.jpg"))
-    if not files:
-        raise InputError(f"{folder} holds no .jpg photographs; give a folder of photographs with --photos")
-    for number, name in enumerate(FILTERS):
-        for index in range(count):
-            rng = generator("held-out", seed, 1_000_000 + number * 1000 + index)
-            source = _large_crop(rng, read_rgb(files[index % len(files)]))
-            unseen = index // len(files) % 2 == 0
-            plan = style_plan(word_look(rng, name, held_out=unseen), name, PHOTO_LAYOUT)
-            yield source, apply_filter(name, source), plan, unseen
+    seed: int
+    conditions: dict[str, ConditionReport]
+    differences: dict[str, dict[str, Difference]]
 
 
-def _large_crop(rng: np.random.Generator, photo: Picture) -> Picture:
-    """A random part of a photograph, at least 70 % of each side."""
-    height, width = (int(side * rng.uniform(0.7, 1.0)) for side in photo.shape[:2])
-    top, left = (int(rng.integers(full - part + 1)) for full, part in zip(photo.shape, (height, width), strict=False))
-    return np.ascontiguousarray(photo[top : top + height, left : left + width])
+@dataclass(frozen=True)
+class _Outcome:
+    """One trial judged."""
+
+    trial: Trial
+    answer: Answer
+    done: bool
+    preserved: bool
+    slots: dict[str, bool]
+
+    @property
+    def both(self) -> bool:
+        return self.done and self.preserved
 
 
 def evaluate(
     edit: EditFunction,
     seed: int,
+    amount: Amount,
+    conditions: Sequence[Condition] = (Condition(),),
     *,
-    cases: int,
-    photos: Path,
-    photo_count: int,
+    photos: Path | None = None,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Judge an editor.
@@ -97,67 +131,108 @@ def evaluate(
     Args:
         edit: the editor.
         seed: any number; each gives other cases, none of them used in training.
-        cases: scenes for each edit type.
-        photos: folder of held-out photographs (.jpg).
-        photo_count: photographs for each photographic edit.
-        on_case: told how many cases are done, of how many.
+        amount: how many cases of each set.
+        conditions: each runs every case, so that they are compared case by case.
+        photos: folder of held-out photographs (.jpg), needed when `amount` asks for some.
+        on_case: told how many edits are done, of how many.
+
+    Raises:
+        InputError: no photographs, or a style of plan that there is not.
     """
-    total = cases * len(EDIT_TYPES) + photo_count * len(FILTERS)
-    done = 0
-    edits: dict[str, SceneRow] = {}
-    for number, kind in enumerate(EDIT_TYPES):
-        outcomes = []
-        for index in range(cases):
-            case = scene_case(generator("held-out", seed, number * 100_000 + index), kind, ITEM_COUNTS)
-            outcomes.append(_scene_outcome(edit, case))
+    check_styles(tuple(conditions))
+    drawn = {
+        "usual": list(usual_trials(seed, amount.usual)),
+        "direct": list(direct_trials(seed, amount.reasoning)),
+        "reasoning": list(reasoning_trials(seed, amount.reasoning)),
+    }
+    pictures = list(photo_trials(photos, seed, amount.photos)) if photos is not None and amount.photos else []
+    done, total = 0, (sum(map(len, drawn.values())) + len(pictures)) * len(conditions)
+    reports: dict[str, ConditionReport] = {}
+    both: dict[str, dict[str, list[bool]]] = {name: {} for name in SETS}
+    for condition in conditions:
+        sets: dict[str, Part] = {}
+        for name in SETS:
+            outcomes = []
+            for trial in drawn[name]:
+                outcomes.append(_run(edit, trial, condition))
+                done += 1
+                on_case(done, total)
+            if outcomes:
+                sets[name] = _part(outcomes, condition)
+                both[name][condition.name] = [outcome.both for outcome in outcomes]
+        rows = []
+        for trial in pictures:
+            rows.append((trial, *_levels(edit, trial, condition)))
             done += 1
             on_case(done, total)
-        edits[kind] = _scene_row(outcomes)
-    rows: dict[str, list[tuple[float, float, bool, bool]]] = {name: [] for name in FILTERS}
-    for source, target, plan, unseen in photo_cases(photos, seed, photo_count):
-        output, text = edit(source, plan.instruction)
-        written = parse_plan(text)
-        named = written is not None and written.edit == plan.edit
-        rows[plan.edit.removeprefix("style ")].append(
-            (decibels(source, target), decibels(output, target), named, unseen)
+        reports[condition.name] = ConditionReport(condition, sets, _photo_rows(rows))
+    return Report(seed, reports, {name: _differences(shares) for name, shares in both.items() if shares})
+
+
+def _run(edit: EditFunction, trial: Trial, condition: Condition) -> _Outcome:
+    case = trial.case
+    answer = edit(case, condition)
+    verdict = judge(case.source, case.target, answer.image)
+    slots = right_slots(answer.plan, case.plan, condition.style) if condition.planner == "designer" else {}
+    return _Outcome(trial, answer, verdict.done, verdict.preserved, slots)
+
+
+def right_slots(text: str, truth: Plan, style: str) -> dict[str, bool]:
+    """Which sections of the style, but for the instruction itself, a written plan has exactly right."""
+    written = parse_plan(text, style)
+    names = [SLOTS[index - 1] for index in STYLES[style] if index > 0]
+    return {name: written is not None and getattr(written, name) == getattr(truth, name) for name in names}
+
+
+def _part(outcomes: Sequence[_Outcome], condition: Condition) -> Part:
+    def rows(key: Callable[[_Outcome], str]) -> dict[str, SceneRow]:
+        names = dict.fromkeys(map(key, outcomes))
+        return {name: _row([outcome for outcome in outcomes if key(outcome) == name]) for name in names}
+
+    return Part(_row(outcomes), rows(lambda outcome: outcome.trial.case.kind), rows(lambda o: o.trial.reference))
+
+
+def _row(outcomes: Sequence[_Outcome]) -> SceneRow:
+    slots = {name: share_of([outcome.slots[name] for outcome in outcomes]) for name in outcomes[0].slots}
+    return SceneRow(
+        n=len(outcomes),
+        done=share_of([outcome.done for outcome in outcomes]),
+        preserved=share_of([outcome.preserved for outcome in outcomes]),
+        both=share_of([outcome.both for outcome in outcomes]),
+        slots=slots,
+        right=share_of([all(outcome.slots.values()) for outcome in outcomes]) if slots else None,
+        tokens=fmean(outcome.answer.tokens for outcome in outcomes),
+        plan_seconds=fmean(outcome.answer.seconds.get("plan", 0.0) for outcome in outcomes),
+        seconds=fmean(sum(outcome.answer.seconds.values()) for outcome in outcomes),
+    )
+
+
+def _differences(both: dict[str, list[bool]]) -> dict[str, Difference]:
+    (_, base), *others = both.items()
+    return {name: difference_of(outcomes, base) for name, outcomes in others}
+
+
+def _levels(edit: EditFunction, trial: Trial, condition: Condition) -> tuple[float, float, bool]:
+    """Decibels of the source and of the edit, and whether the plan names the right edit."""
+    case = trial.case
+    answer, target = edit(case, condition), case.target
+    written = parse_plan(answer.plan, condition.style)
+    named = written is not None and written.edit == case.plan.edit
+    return decibels(case.source, target), decibels(answer.image, target), named
+
+
+def _photo_rows(rows: Sequence[tuple[Trial, float, float, bool]]) -> dict[str, PhotoRow]:
+    found: dict[str, PhotoRow] = {}
+    for name in dict.fromkeys(trial.case.detail for trial, *_ in rows):
+        own = [row for row in rows if row[0].case.detail == name]
+        unseen = [named for trial, _, _, named in own if trial.reference == "unseen"]
+        sources, outputs, names = ([row[column] for row in own] for column in (1, 2, 3))
+        found[name] = PhotoRow(
+            n=len(own),
+            source=fmean(sources),
+            output=fmean(outputs),
+            lowest=min(outputs),
+            plan=fmean(names),
+            plan_unseen=fmean(unseen),
         )
-        done += 1
-        on_case(done, total)
-    return Report(seed, edits, {name: _photo_row(row) for name, row in rows.items() if row})
-
-
-def _scene_outcome(edit: EditFunction, case: Case) -> dict[str, bool]:
-    output, text = edit(case.source, case.instruction)
-    verdict = judge(case.source, case.target, output)
-    written = parse_plan(text)
-    slots = {name: written is not None and getattr(written, name) == getattr(case.plan, name) for name in SLOTS}
-    return {"done": verdict.done, "preserved": verdict.preserved, "both": verdict.both, **slots}
-
-
-def _scene_row(outcomes: list[dict[str, bool]]) -> SceneRow:
-    shares = {name: float(np.mean([outcome[name] for outcome in outcomes])) for name in outcomes[0]}
-    slots = {name: shares[name] for name in SLOTS}
-    return SceneRow(len(outcomes), shares["done"], shares["preserved"], shares["both"], slots)
-
-
-def _photo_row(outcomes: list[tuple[float, float, bool, bool]]) -> PhotoRow:
-    source, output, plan, _ = (float(np.mean(column)) for column in zip(*outcomes, strict=True))
-    unseen = [named for _, _, named, is_unseen in outcomes if is_unseen]
-    return PhotoRow(len(outcomes), source, output, plan, float(np.mean(unseen)))
-
-
-def table(report: Report) -> str:
-    """The report as two plain-text tables; shares in percent."""
-    lines = [
-        f"seed {report.seed}",
-        "",
-        f"{'edit':<12}{'n':>4}{'done':>7}{'kept':>7}{'both':>7}   plan: " + " ".join(SLOTS),
-    ]
-    for kind, row in report.edits.items():
-        slots = " ".join(f"{share:>{max(len(name), 4)}.0%}" for name, share in row.slots.items())
-        lines.append(f"{kind:<12}{row.n:>4}{row.done:>7.0%}{row.preserved:>7.0%}{row.both:>7.0%}         {slots}")
-    lines += ["", f"{'photo edit':<12}{'n':>4}{'source':>10}{'edited':>10}{'plan':>7}{'unseen words':>14}"]
-    for name, photo in report.photos.items():
-        levels = f"{photo.source:>7.1f} dB{photo.output:>7.1f} dB"
-        lines.append(f"{name:<12}{photo.n:>4}{levels}{photo.plan:>7.0%}{photo.plan_unseen:>14.0%}")
-    return "\n".join(lines)
+    return found
