@@ -20,7 +20,7 @@ from dimrt.export.precision import Recipe
 from dimrt.export.precision.calibration_data import CalibrationData, calibration_data
 from dimrt.export.precision.statistics import Statistics
 from dimrt.export.progress import ExportEvent, Progress
-from dimrt.export.ranges import assumed_ranges, measured_ranges
+from dimrt.export.ranges import assumed_ranges, check_calibration_memory, measured_ranges
 from dimrt.export.resources import check_disk, check_memory, out_of_memory
 from dimrt.export.staging import Staging
 from dimrt.export.verify import Verifier
@@ -171,7 +171,7 @@ class _Export:
         shutil.copyfile(designer_folder / facts.TOKENIZER, folder / TOKENIZER)
         prompts = Prompts(folder / TOKENIZER, designer)
         data = self._calibration_data(self._manifest(designer, {}, None))
-        self._check_resources(writer, unquantized=data is not None)
+        self._check_resources(writer, measures=data is not None and not self._ranges.is_file())
         progress.finish()
         if self.recipe.measured:
             writer.statistics = self._statistics(writer, data)
@@ -186,10 +186,18 @@ class _Export:
         Bundle.open(folder, verify="layout")
         progress.finish()
 
-    def _check_resources(self, writer: Writer, unquantized: bool) -> None:
-        """Refuse what can't end well; `unquantized` says that such a bundle is made for calibration, beside."""
-        size = self._size(writer)
-        beside = self._size(Writer(self.source, self.recipe.unquantized())) if unquantized else 0
+    @property
+    def _ranges(self) -> Path:
+        """Where what is known of the activations is kept."""
+        return self.staging.root / "statistics.safetensors"
+
+    def _check_resources(self, writer: Writer, measures: bool) -> None:
+        """Refuse what can't end well; `measures` says that an unquantized bundle is made beside, and run."""
+        size, beside = self._size(writer), 0
+        if measures:
+            unquantized = Writer(self.source, self.recipe.unquantized())
+            beside = self._size(unquantized)
+            check_calibration_memory(unquantized, self.names)
         present = sum(path.stat().st_size for path in self.staging.root.rglob("*") if path.is_file())
         check_disk(self.staging.root.parent, size + beside, present)
         check_memory(max(parameter.numel() for parameter in writer.dim.parameters()))
@@ -207,15 +215,14 @@ class _Export:
 
     def _statistics(self, writer: Writer, data: CalibrationData | None) -> Statistics:
         """What is known of the activations; measured once, and kept for a run that goes on."""
-        kept = self.staging.root / "statistics.safetensors"
         self.progress.start("calibrate")
-        if kept.is_file():
-            statistics = Statistics.load(kept)
+        if self._ranges.is_file():
+            statistics = Statistics.load(self._ranges)
         elif data is None:
             statistics = assumed_ranges(writer, self.names)
         else:
             statistics = self._measure_ranges(data)
-        statistics.save(kept)
+        statistics.save(self._ranges)
         self.progress.finish()
         return statistics
 

@@ -16,7 +16,7 @@ from dimrt.export.precision.calibration_data import calibration_data
 from dimrt.export.precision.recipe import FP16, Recipe
 from dimrt.export.precision.statistics import Statistics
 from dimrt.export.progress import ExportEvent
-from dimrt.export.ranges import assumed_ranges
+from dimrt.export.ranges import assumed_ranges, check_calibration_memory
 from dimrt.export.writer import Writer
 
 Notify = Callable[[ExportEvent], None]
@@ -71,6 +71,7 @@ def _measured(
     source: Source, plain: Recipe, calibration: str | Path | None, folder: Path, notify: Notify, total: int
 ) -> Statistics:
     """Statistics of every product that could be quantized."""
+    check_calibration_memory(Writer(source, plain), graphs.graph_names(source.config))
     with TemporaryDirectory(dir=folder, prefix=".analysis-") as temporary:
         bundle = Path(temporary) / "unquantized"
         export_bundle(

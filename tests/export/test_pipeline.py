@@ -12,13 +12,16 @@ from tiny import write_tiny_checkpoint
 
 from dimrt.bundle import Bundle
 from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, ResourceError
-from dimrt.export import graphs, resources
+from dimrt.export import graphs, ranges, resources
 from dimrt.export.graphs.cases import Case
 from dimrt.export.graphs.check import errors, measure
 from dimrt.export.graphs.contract import GraphDefinition
+from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.pipeline import ExportEvent, export_bundle
-from dimrt.export.precision import FP16, FP32
+from dimrt.export.precision import FP16, FP32, load_recipe
+from dimrt.export.precision.analyze import analyze_checkpoint
 from dimrt.export.writer import Writer
+from dimrt.memory import OVERHEAD
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +149,36 @@ def test_a_machine_that_is_too_small_is_refused_before_any_graph(
     assert caught.value.exit_code == 3
     assert {event.phase for event in seen} == {"load"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_calibration_that_cannot_fit_is_refused_before_any_graph(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the unquantized model, whose weights a processor holds in float32, the larger role has to fit."""
+    recipe = load_recipe("int8")
+    writer = Writer(Checkpoint.open(checkpoint, offline=True), recipe.unquantized())
+    designer = 2 * sum(writer.graph_bytes(graph) for graph in ("vision", "language", "connector"))
+    needed = designer + OVERHEAD["onnxruntime"]
+    monkeypatch.setattr(ranges, "available_memory", lambda: needed - 1)
+    seen: list[ExportEvent] = []
+    with pytest.raises(ResourceError, match=rf"designer alone take {needed:,} bytes.* {needed - 1:,} are.*none") as e:
+        export_bundle(checkpoint, tmp_path / "out", recipe, offline=True, on_event=seen.append)
+    assert e.value.exit_code == 3
+    assert {event.phase for event in seen} == {"load"}
+    with pytest.raises(ResourceError, match=f"{needed:,} bytes"):
+        analyze_checkpoint(checkpoint, offline=True, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(ranges, "available_memory", lambda: needed)
+    ranges.check_calibration_memory(writer, graphs.graph_names(writer.source.config))
+
+
+@pytest.mark.usefixtures("connector_only")
+def test_what_is_not_calibrated_needs_no_room_to_run(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "available_memory", lambda: 0)
+    out = export_bundle(checkpoint, tmp_path / "out", load_recipe("int8"), offline=True, calibration="none")
+    assert "assumed" in str(Bundle.open(out).manifest.provenance.calibration)
 
 
 @pytest.mark.usefixtures("connector_only")
