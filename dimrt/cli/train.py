@@ -23,7 +23,7 @@ def overrides(settings: tuple[str, ...], checkpoint: str | None) -> list[str]:
 
 
 @contextmanager
-def without_packages_explained() -> Iterator[None]:
+def without_packages_explained(command: str) -> Iterator[None]:
     """Say what to install when the export extra isn't there."""
     try:
         yield
@@ -31,7 +31,7 @@ def without_packages_explained() -> Iterator[None]:
         if error.name is not None and error.name.startswith("dimrt"):
             raise
         raise ResourceError(
-            f'train needs {error.name}, which isn\'t installed. Install it: pip install "dimrt[export]"'
+            f'{command} needs {error.name}, which isn\'t installed. Install it: pip install "dimrt[export]"'
         ) from None
 
 
@@ -58,7 +58,7 @@ def describe(prepared: "Prepared") -> list[str]:
     return [
         f"trains    {prepared.result.name} ({config.stage}): {found.parameters / 1e6:,.1f} million parameters",
         f"data      {taken:,} examples",
-        *(f"note      {note}" for note in prepared.notes),
+        *(f"note      {line}" for line in prepared.problems.summary().splitlines()),
         f"steps     {loop.steps:,} of {loop.batch} examples ({loop.steps * loop.batch / max(1, taken):,.1f} times "
         f"through); {shared}",
         f"memory    {found.bytes / 1e9:.2f} GB{available}, and activations",
@@ -106,7 +106,7 @@ def command(
     first = int(os.environ.get("RANK", "0")) == 0
     if out is not None and first:
         check_folder(out, resume)
-    with without_packages_explained():
+    with without_packages_explained("train"):
         from dimrt.export.train import launch
         from dimrt.export.train.config import load_config, with_data
     chosen = load_config(config, overrides(settings, checkpoint))

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from dimrt.errors import InputError
 from dimrt.export.train.data.spec import DataSpec, read_specs
+from dimrt.export.train.distill.settings import DistillSettings
 from dimrt.export.train.flow import FlowSettings
 from dimrt.export.train.publish import Storage
 from dimrt.export.train.samples import SampleSettings
@@ -25,7 +26,15 @@ from dimrt.export.train.start import ModelSettings, Stage
 from dimrt.export.train.totoml import encode
 
 FOLDER = Path(__file__).parent / "presets"
-PRESETS = ("dim-4.6b-t2i", "dim-4.6b-edit-stage1", "dim-4.6b-edit", "nano-drawing", "nano")
+PRESETS = (
+    "dim-4.6b-t2i",
+    "dim-4.6b-edit-stage1",
+    "dim-4.6b-edit",
+    "nano-drawing",
+    "nano",
+    "dim-4.6b-sprint",
+    "nano-sprint",
+)
 """The configurations of this package."""
 COMMAND_LINE = Path("--set")
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`")
@@ -49,12 +58,13 @@ class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     loop: LoopSettings
     description: str = ""
-    objective: Literal["flow", "nano"] = "flow"
+    objective: Literal["flow", "nano", "distill"] = "flow"
     stage: Stage = "edit"
     model: ModelSettings = field(default_factory=ModelSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
     nano: NanoSettings = field(default_factory=NanoSettings)
+    distill: DistillSettings = field(default_factory=DistillSettings)
     storage: Storage = "bf16"
     data: tuple[DataSpec, ...] = ()
 

@@ -1,12 +1,13 @@
 """A run from its configuration: weights, data and objective put together, the folder checked, then the loop."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import msgspec
+import torch
 from torch import Tensor
 
 from dimrt.errors import InputError
@@ -14,6 +15,11 @@ from dimrt.export.model.config import DIMConfig
 from dimrt.export.model.source import Source, load_part
 from dimrt.export.train.config import TrainConfig, differences, encode_config, load_config
 from dimrt.export.train.data.batch import Examples
+from dimrt.export.train.data.frozen import Frozen, frozen_digests
+from dimrt.export.train.data.mixed import open_examples
+from dimrt.export.train.data.precomputed import Precomputed
+from dimrt.export.train.data.problems import Problems
+from dimrt.export.train.data.spec import DataSpec
 from dimrt.export.train.estimate import Estimate, check_memory, estimate
 from dimrt.export.train.flow import FlowObjective
 from dimrt.export.train.loop import Hooks, TrainEvent, train
@@ -41,7 +47,8 @@ class Prepared:
     Attributes:
         start: the weights it begins with, which hold the frozen parts of the result.
         result: facts of the trained model.
-        notes: what a person should know of the data.
+        problems: rows of the data that can't be used.
+        published: trained parameters by the objective's names to those of `DIM.state_dict()`.
     """
 
     config: TrainConfig
@@ -51,7 +58,8 @@ class Prepared:
     objective: Objective
     examples: Examples
     sampler: Paints | None
-    notes: tuple[str, ...] = ()
+    problems: Problems = field(default_factory=Problems)
+    published: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
 
     @property
     def estimate(self) -> Estimate:
@@ -70,10 +78,14 @@ def prepare(config: TrainConfig, *, offline: bool = False, notify: Notify = lamb
         from dimrt.export.nano.lessons import prepare_lesson
 
         return prepare_lesson(config, notify)
+    if config.objective == "distill":
+        from dimrt.export.train.distill.launch import prepare_distillation
+
+        return prepare_distillation(config, offline=offline, notify=notify)
     processes = Processes(config.loop)
     notify(f"opening {config.model.checkpoint}")
     start = open_start(config.model, config.stage, config.loop.seed, offline)
-    examples, notes = _open_data(config, start, processes, notify)
+    examples, problems = open_data(config.data, start, processes, notify)
     held = HeldOut(examples, config.samples.count if config.loop.sample_every else 0)
     painter, connector = load_trainable(start)
     objective = FlowObjective(painter, connector, config.flow)
@@ -92,23 +104,40 @@ def prepare(config: TrainConfig, *, offline: bool = False, notify: Notify = lamb
         )
     schedule = msgspec.structs.replace(start.config.schedule, shift=config.flow.shift)
     result = replace(start.config, name=config.model.name or start.config.name, schedule=schedule)
-    prepared = Prepared(config, processes, start, result, objective, held, sampler, notes)
+    prepared = Prepared(config, processes, start, result, objective, held, sampler, problems)
     check_memory(prepared.estimate)
     return prepared
 
 
-def _open_data(
-    config: TrainConfig, start: Source, processes: Processes, notify: Notify
-) -> tuple[Examples, tuple[str, ...]]:
-    """The training set of a configuration."""
-    if not config.data:
+def open_data(
+    specs: Sequence[DataSpec], start: Source, processes: Processes, notify: Notify
+) -> tuple[Examples, Problems]:
+    """The training set, and the rows of it that can't be used (the list grows while training).
+
+    Raises:
+        InputError: there is none, or it doesn't go with the model.
+        CheckpointError: precomputed data was made with other frozen parts than the start's.
+    """
+    if not specs:
         raise InputError(
             "the run has no data: name precomputed folders or a TOML file of [[data]] tables with --data, or write the "
             "tables into the configuration"
         )
-    from dimrt.export.train.data.sets import open_examples
 
-    return open_examples(config.data, start, processes.device, notify)
+    def frozen() -> Frozen:
+        notify("loading designer and autoencoder")
+        half = processes.device.type != "cpu"
+        return Frozen.load(start, processes.device, torch.bfloat16 if half else torch.float32)
+
+    made = [Precomputed(Path(spec.path)) for spec in specs if spec.kind == "precomputed"]
+    if made:
+        notify("comparing precomputed data with designer and autoencoder")
+        digests = frozen_digests(start)
+        for part in made:
+            part.check(digests)
+    problems = Problems()
+    notify("reading the data")
+    return open_examples(specs, frozen, problems), problems
 
 
 def run(
@@ -119,7 +148,7 @@ def run(
     on_event: Callable[[TrainEvent], None] = lambda event: None,
     until: int | None = None,
 ) -> None:
-    """Train into a run folder, new or resumed.
+    """Train into a run folder, new or resumed. Rows that couldn't be used are listed in its `problems.jsonl`.
 
     Raises:
         InputError: the folder holds a run and `resume` isn't set, or none and it is.
@@ -127,7 +156,11 @@ def run(
     """
     for note in open_folder(folder, prepared.config, resume, prepared.processes):
         on_event(TrainEvent(0, prepared.config.loop.steps, note=note))
-    train(prepared.objective, prepared.examples, prepared.config.loop, folder, _hooks(prepared, on_event), until)
+    try:
+        train(prepared.objective, prepared.examples, prepared.config.loop, folder, _hooks(prepared, on_event), until)
+    finally:
+        if len(prepared.problems) and prepared.processes.rank == 0:
+            prepared.problems.write(folder / "problems.jsonl")
 
 
 def dry_run(prepared: Prepared, on_event: Callable[[TrainEvent], None] = lambda event: None) -> None:
@@ -165,6 +198,7 @@ def _hooks(prepared: Prepared, on_event: Callable[[TrainEvent], None]) -> Hooks:
             sampler.write(path, processes.device, processes.rank == 0)
 
     def export(folder: Path, parameters: Mapping[str, Tensor]) -> None:
-        write_checkpoint(Trained(prepared.start, parameters, prepared.config.storage, prepared.result), folder)
+        trained = prepared.published(parameters)
+        write_checkpoint(Trained(prepared.start, trained, prepared.config.storage, prepared.result), folder)
 
     return Hooks(on_event, sample if sampler is not None else None, export)

@@ -91,7 +91,8 @@ class Sampler:
             source = batch.source if self.painter.config.task == "edit" else None
             generator = torch.Generator().manual_seed(number)
             noise = torch.randn(held.target.shape, generator=generator).to(device)
-            painted = paint(self.painter, Scene(condition, mask, source), noise, self.schedule, self.settings.guidance)
+            scene = Scene(condition, mask, source)
+            painted = paint(self.painter, scene, noise, self.schedule, self.settings.guidance, generator)
             latents = [batch.target, painted] if source is None else [source, batch.target, painted]
             rows.append([_pixels(self.decode(latent)) for latent in latents])
         return rows
