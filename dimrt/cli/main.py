@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "Paint a picture from a prompt.",
     "plan": "Write the plan of an edit without painting it.",
     "train": "Train a painter on pictures and plans.",
+    "distill": "Make a painter that needs few steps and no guidance.",
     "export": "Turn a DIM checkpoint into a bundle.",
     "build": "Build the TensorRT engines of a bundle.",
     "engines": "List, look at and remove built engines.",

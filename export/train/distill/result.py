@@ -1,8 +1,7 @@
 """A distilled painter as a DIM checkpoint: whole weights, and a schedule of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from torch import Tensor
 from torch.nn.utils import parametrize
@@ -11,7 +10,7 @@ from dimrt.export.model.config import DIMConfig
 from dimrt.export.model.source import Source
 from dimrt.export.train.distill.lowrank import LowRank
 from dimrt.export.train.distill.objective import Distillation
-from dimrt.export.train.publish import Storage, Trained, named, write_checkpoint
+from dimrt.export.train.publish import named
 from dimrt.manifest import Distilled, Schedule
 
 FEW = 2
@@ -41,12 +40,12 @@ def student_config(teacher: DIMConfig, facts: Distilled, steps: int | None, name
     return replace(named(teacher, name), schedule=student_schedule(teacher.schedule, facts, steps))
 
 
-def painter_tensors(objective: Distillation, parameters: Mapping[str, Tensor], start: Source) -> dict[str, Tensor]:
+def painter_tensors(objective: Distillation, start: Source, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Trained parameters under their names in `DIM.state_dict()`; adapters are added to the weights they adapt.
 
     Args:
-        parameters: of the student, under the objective's names.
         start: the teacher, whose weights the adapters belong to.
+        parameters: of the student, under the objective's names.
     """
     factors = {
         f"student.{name}": part.parametrizations["weight"][0].factor
@@ -63,15 +62,3 @@ def painter_tensors(objective: Distillation, parameters: Mapping[str, Tensor], s
         elif not name.endswith(_DOWN):
             tensors[f"painter.{name.removeprefix('student.')}"] = value
     return tensors
-
-
-def exporter(
-    objective: Distillation, start: Source, config: DIMConfig, storage: Storage
-) -> Callable[[Path, Mapping[str, Tensor]], None]:
-    """The loop's `export` hook."""
-
-    def export(folder: Path, parameters: Mapping[str, Tensor]) -> None:
-        tensors = painter_tensors(objective, parameters, start)
-        write_checkpoint(Trained(start, tensors, storage, config), folder)
-
-    return export
