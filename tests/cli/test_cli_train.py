@@ -104,8 +104,6 @@ def test_a_dry_run_says_what_would_be_trained_and_leaves_nothing(dimrt: Dimrt, p
 def test_mistakes_are_refused_before_anything_is_written(
     dimrt: Dimrt, place: Path, arguments: tuple[str, ...], expected: str
 ) -> None:
-    dimrt: Dimrt, place: Path, arguments: tuple[str, ...], expected: str
-) -> None:
     known = sorted(place.iterdir())
     given = [str(place / "new") if part == "RUN" else part for part in arguments]
     done = train(dimrt, place, *(str(place / part) if part.startswith("absent") else part for part in given))
