@@ -30,9 +30,11 @@ def write_lines(path: Path, rows: list[Any]) -> Path:
 
 
 def write_dim_edit(
-    folder: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((128, 128),)
+    folder: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((128, 128),), text: str | None = None
 ) -> tuple[Path, list[dict[str, str]]]:
-    """DIM-Edit's form: the jsonl file and its rows. Case i has the size i modulo their number."""
+    """DIM-Edit's form: the jsonl file and its rows. Case i has the size i modulo their number, and as its text the plan
+    or `text` with its number.
+    """
     rows = []
     for index, case in enumerate(cases(count)):
         size = sizes[index % len(sizes)]
@@ -43,7 +45,7 @@ def write_dim_edit(
                 "id": f"case-{index}",
                 "image_path": f"image/{index}_source.png",
                 "image_path_target": f"image/{index}_target.png",
-                "prompt": case.plan.text(),
+                "prompt": case.plan.text() if text is None else f"{text} {index}",
             }
         )
     return write_lines(folder / "tos_dataset_edit.jsonl", rows), rows

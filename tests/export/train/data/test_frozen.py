@@ -43,7 +43,10 @@ def test_conditions_are_what_the_runtimes_designer_gives() -> None:
     source, _ = open_source("nano", None, None, offline=True)
     frozen, connector = Frozen.load(source), load_part(source, "connector")
     text = cases(1)[0].plan.text()
-    rows = frozen.conditions([frozen.turn(text, picture=True), frozen.turn("bare", picture=True)], [frozen.view(photo) for photo in photos()[:2]])
+    rows = frozen.conditions(
+        [frozen.turn(text, picture=True), frozen.turn("bare", picture=True)],
+        [frozen.view(photo) for photo in photos()[:2]],
+    )
     bundle = Bundle.open(SHIPPED)
     designer = Designer(bundle, open_backend(bundle, "cpu", threads=1))
     size = condition_size(bundle.manifest.designer.vision)
