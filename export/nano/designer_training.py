@@ -16,7 +16,6 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from dimrt.export.nano.cases import Case, Mixture, draw_case, generator
 from dimrt.export.nano.designer import (
-    HIDDEN,
     build_designer,
     embed_pictures,
     load_prompts,
@@ -27,8 +26,8 @@ from dimrt.export.nano.designer import (
 )
 from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.photos import photo_crop, texture
-from dimrt.export.nano.scenes import CELLS, Scene, render, sample_scene
-from dimrt.export.nano.shapes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from dimrt.export.nano.readers import IMAGE_TOKENS, Readers, scene_labels
+from dimrt.export.nano.scenes import render, sample_scene
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts
 
@@ -37,21 +36,22 @@ log = logging.getLogger(__name__)
 IGNORED = -100
 LOOK_WEIGHT = 3.0
 """Weight of the first phase's loss in the second: what the plan says of the picture must be seen first."""
+RECALL_WEIGHT = 0.3
 _PADDING = 16
-_IMAGE_TOKENS = 16
 _POOL = 8
 _ITEM_COUNTS = (0.45, 0.3, 0.15, 0.1)
 MIXTURE = Mixture(
     photos=0.22,
     textures=0.08,
-    kinds=tuple((kind, 0.4 if kind == "compose" else 1.0) for kind in EDIT_TYPES),
+    kinds=(*((kind, 0.4 if kind == "compose" else 1.0) for kind in EDIT_TYPES), ("many", 0.5)),
     items=_ITEM_COUNTS,
 )
-"""What the designer learns from."""
+"""What the designer learns from. Many edits at once are only read, never planned."""
 FORMS = (
     *("write full", "write brief") * 5,
     *("write short", "write brief", "read full", "read brief") * 2,
     "read short",
+    "read brief",
     "bare",
 )
 """Forms of the turns, in turn (see `encode_turn`)."""
@@ -75,39 +75,6 @@ class Recipe:
     save_every: int = 100
 
 
-class SceneReader(nn.Module):
-    """Reads a scene off the image tokens with one linear layer. It only serves training: it gives the vision tower a
-    direct reason to tell shapes, colours, sizes and backgrounds apart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes = [(len(table) + 1) for _ in CELLS for table in (SHAPES, COLOURS, SIZES)]
-        self.sizes += [len(TEXTURES) + 1, len(BACKGROUNDS) + 1]
-        self.head = nn.Linear(_IMAGE_TOKENS * HIDDEN, sum(self.sizes))
-
-    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross entropy and accuracy over all slots. `images` [B,16,hidden], `labels` int64 [B, slots]."""
-        parts = self.head(images.flatten(1).float()).split(self.sizes, dim=1)
-        losses = [functional.cross_entropy(part, labels[:, index]) for index, part in enumerate(parts)]
-        hits = [(part.argmax(1) == labels[:, index]).float().mean() for index, part in enumerate(parts)]
-        return torch.stack(losses).mean(), torch.stack(hits).mean()
-
-
-def scene_labels(scene: Scene | None) -> list[int]:
-    """Class of each slot of `SceneReader`: 0 for nothing there, else one more than the place in its table."""
-    items = {item.cell: item for item in scene.items} if scene else {}
-    labels: list[int] = []
-    for cell in CELLS:
-        item = items.get(cell)
-        names = (item.shape, item.colour, item.size) if item else (None, None, None)
-        for name, table in zip(names, (SHAPES, COLOURS, SIZES), strict=True):
-            labels.append(list(table).index(name) + 1 if name else 0)
-    background = scene.background if scene else None
-    labels.append(TEXTURES.index(background.texture) + 1 if background else 0)
-    labels.append(list(BACKGROUNDS).index(background.colour) + 1 if background else 0)
-    return labels
-
-
 def look_batch(seed: int, step: int, size: int) -> tuple[list[NDArray[np.uint8]], Tensor]:
     """Pictures and labels of one step of the first phase: mostly scenes, some photographs and colour fields."""
     pictures, labels = [], []
@@ -125,12 +92,13 @@ def look_batch(seed: int, step: int, size: int) -> tuple[list[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class TurnBatch:
-    """`ids` int64 [B, L] padded at the end; `targets` the same with `IGNORED` where nothing is learned; `labels`
-    [B, slots] say what each picture shows (`scene_labels`)."""
+    """`ids` int64 [B, L] padded at the end; `targets` the same with `IGNORED` where nothing is learned; `read` bool
+    [B, L] marks the text of conditions; `labels` [B, slots] say what each picture shows (`scene_labels`)."""
 
     pictures: list[NDArray[np.uint8]]
     ids: Tensor
     targets: Tensor
+    read: Tensor
     labels: Tensor
 
 
@@ -143,9 +111,9 @@ def encode_turn(case: Case, form: str, prompts: Prompts, facts: Designer) -> tup
     stop = np.array([facts.tokens.im_end], np.int64)
     act, _, style = form.partition(" ")
     if act == "write":
-        turn = prompts.plan_turn(case.instruction, _IMAGE_TOKENS, style)
+        turn = prompts.plan_turn(case.instruction, IMAGE_TOKENS, style)
         return np.concatenate([turn.ids, prompts.encode(case.plan.text(style)), stop]), len(turn.ids)
-    turn = prompts.condition_turn(case.plan.text(style) if act == "read" else case.instruction, _IMAGE_TOKENS)
+    turn = prompts.condition_turn(case.plan.text(style) if act == "read" else case.instruction, IMAGE_TOKENS)
     return np.concatenate([turn.ids, stop]), turn.shared
 
 
@@ -155,11 +123,14 @@ def turn_batch(cases: list[Case], forms: list[str], prompts: Prompts, facts: Des
     length = -(-max(len(ids) for ids, _ in rows) // _PADDING) * _PADDING
     ids = np.full((len(rows), length), facts.tokens.stop[1], np.int64)
     targets = np.full((len(rows), length), IGNORED, np.int64)
+    read = np.zeros((len(rows), length), np.bool_)
     for row, (tokens, start) in enumerate(rows):
         ids[row, : len(tokens)] = tokens
         targets[row, start : len(tokens)] = tokens[start:]
+        read[row, start : len(tokens) - 1] = not forms[row].startswith("write")
     labels = torch.tensor([scene_labels(case.before) for case in cases])
-    return TurnBatch([case.source for case in cases], torch.from_numpy(ids), torch.from_numpy(targets), labels)
+    tables = (torch.from_numpy(table) for table in (ids, targets, read))
+    return TurnBatch([case.source for case in cases], *tables, labels)
 
 
 @lru_cache(maxsize=1)
@@ -168,7 +139,8 @@ def _pool(recipe: Recipe, number: int, prompts: Prompts, facts: Designer) -> tup
     size = recipe.batch * _POOL
     turns = []
     for index in range(number * size, (number + 1) * size):
-        turns.append((draw_case("training", recipe.seed, index, MIXTURE), FORMS[index % len(FORMS)]))
+        case = draw_case("training", recipe.seed, index, MIXTURE)
+        turns.append((case, "read brief" if case.kind == "many" else FORMS[index % len(FORMS)]))
     return tuple(sorted(turns, key=lambda turn: len(encode_turn(*turn, prompts, facts)[0])))
 
 
@@ -181,12 +153,8 @@ def training_turns(recipe: Recipe, step: int, prompts: Prompts, facts: Designer)
     return turn_batch([case for case, _ in turns], [form for _, form in turns], prompts, facts)
 
 
-def turn_loss(
-    model: Qwen2_5_VLForConditionalGeneration, images: Tensor, batch: TurnBatch, facts: Designer
-) -> tuple[Tensor, Tensor]:
-    """Mean next-token loss and accuracy over the learned tokens."""
-    positions = text_positions(batch.ids[0].numpy(), facts.tokens)
-    hidden = run_text(model, batch.ids, images, positions)
+def turn_loss(model: Qwen2_5_VLForConditionalGeneration, hidden: Tensor, batch: TurnBatch) -> tuple[Tensor, Tensor]:
+    """Mean next-token loss and accuracy over the learned tokens. `hidden` [B, L, hidden]."""
     targets = batch.targets[:, 1:]
     learned = targets != IGNORED
     logits = model.lm_head(hidden[:, :-1][learned]).float()
@@ -235,15 +203,15 @@ def train_designer(
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = folder / "tokenizer.json"
     prompts, facts = load_prompts(tokenizer)
-    model, reader = build_designer(tokenizer, recipe.seed), SceneReader()
+    model, readers = build_designer(tokenizer, recipe.seed), Readers()
     model.train()
-    optims = optimisers([model, reader], recipe)
+    optims = optimisers([model, readers], recipe)
     state = folder / "state.pt"
     step = 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"])
-        reader.load_state_dict(saved["reader"])
+        readers.load_state_dict(saved["readers"])
         for optim, content in zip(optims, saved["optims"], strict=True):
             optim.load_state_dict(content)
         step = saved["step"]
@@ -258,7 +226,7 @@ def train_designer(
             fraction = (time.time() - begun) / max(finish_at - begun, 1e-9)
             if fraction >= 1:
                 break
-        loss, record = _step(model, reader, recipe, step, prompts, facts)
+        loss, record = _step(model, readers, recipe, step, prompts, facts)
         _update(optims, bases, rate_at(fraction, step if looking else done, recipe.warmup), loss)
         step += 1
         if step % 20 == 0:
@@ -267,8 +235,8 @@ def train_designer(
                 lines.write(json.dumps(record) + "\n")
             log.info("%s", record)
         if step % recipe.save_every == 0:
-            _save_state(state, model, reader, optims, step)
-    _save_state(state, model, reader, optims, step)
+            _save_state(state, model, readers, optims, step)
+    _save_state(state, model, readers, optims, step)
     model.eval()
     save_designer(model, tokenizer, folder / "qwen")
     return model
@@ -276,7 +244,7 @@ def train_designer(
 
 def _step(
     model: Qwen2_5_VLForConditionalGeneration,
-    reader: SceneReader,
+    readers: Readers,
     recipe: Recipe,
     step: int,
     prompts: Prompts,
@@ -286,24 +254,30 @@ def _step(
     if step < recipe.look_steps:
         pictures, labels = look_batch(recipe.seed, step, recipe.look_batch)
         images = embed_pictures(model, view_pictures(pictures, facts.vision))
-        loss, hits = reader.loss(images, labels)
+        loss, hits = readers.scene.loss(images, labels)
         return loss, {"look_loss": round(loss.item(), 4), "seen": round(hits.item(), 4)}
     batch = training_turns(recipe, step - recipe.look_steps, prompts, facts)
     images = embed_pictures(model, view_pictures(batch.pictures, facts.vision))
-    loss, hits = turn_loss(model, images, batch, facts)
-    look, seen = reader.loss(images, batch.labels)
+    hidden = run_text(model, batch.ids, images, text_positions(batch.ids[0].numpy(), facts.tokens))
+    loss, hits = turn_loss(model, hidden, batch)
+    look, seen = readers.scene.loss(images, batch.labels)
     record = {"loss": loss, "tokens_right": hits, "look_loss": look, "seen": seen}
-    return loss + LOOK_WEIGHT * look, {name: round(value.item(), 4) for name, value in record.items()}
+    total = loss + LOOK_WEIGHT * look
+    if batch.read.any():
+        recall, recalled = readers.text.loss(hidden, batch.ids, batch.read, model.lm_head.weight)
+        record |= {"recall_loss": recall, "recalled": recalled}
+        total = total + RECALL_WEIGHT * recall
+    return total, {name: round(value.item(), 4) for name, value in record.items()}
 
 
 def _save_state(
-    path: Path, model: nn.Module, reader: nn.Module, optims: list[torch.optim.Optimizer], step: int
+    path: Path, model: nn.Module, readers: nn.Module, optims: list[torch.optim.Optimizer], step: int
 ) -> None:
     partial = path.with_suffix(".partial")
     torch.save(
         {
             "model": model.state_dict(),
-            "reader": reader.state_dict(),
+            "readers": readers.state_dict(),
             "optims": [optim.state_dict() for optim in optims],
             "step": step,
         },

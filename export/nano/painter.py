@@ -1,7 +1,7 @@
 """Nano's painter: sizes, a start that copies the source, and what it learns from."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from dimrt.export.model.assembly import make_connector
 from dimrt.export.model.config import PainterConfig
 from dimrt.export.model.painter import Painter
 from dimrt.export.nano.designer import HIDDEN
-from dimrt.export.nano.filters import FILTERS
-from dimrt.export.nano.paintings import PaintingBatch, Paintings
+from dimrt.export.train.data.batch import Batch
+from dimrt.export.train.objective import Objective
 from dimrt.schedule import flow_schedule
 
 CONSTANTS = 8
@@ -69,20 +69,10 @@ def start_painter(painter: Painter, seed: int) -> None:
         painter.null_condition.mul_(0.1)
 
 
-EMPHASIS = {
-    **dict.fromkeys(("photo negative", "photo contrast", "photo vivid", "photo vignette", "photo blur"), 1.5),
-    **dict.fromkeys(("photo warmer", "photo cooler", "photo night", "photo faded", "photo darker"), 0.7),
-    **dict.fromkeys((f"scene {name}" for name in FILTERS), 0.6),
-}
-"""How often a case of this label is drawn, against one of any other. Easy tones less."""
-
-
 @dataclass(frozen=True)
 class Lesson:
-    """How a batch is drawn and weighed."""
+    """How examples are noised and weighed."""
 
-    batch: int = 32
-    emphasis: Mapping[str, float] = field(default_factory=lambda: EMPHASIS)
     noise_only: float = 0.7
     """Share of examples at the first timestep, where the noisy latent says nothing."""
     null: float = 0.08
@@ -93,46 +83,47 @@ class Lesson:
     """Mean squared latent change from which a token counts as changed."""
 
 
-class PainterLesson(nn.Module):
-    """Painter and connector with the loss over random batches of paintings.
+class PainterLesson(Objective):
+    """Painter and connector with the loss of a batch of paintings.
 
     `importance` [C] weighs the latent channels (the autoencoder's scale: how much a channel shows in pixels).
     """
 
-    def __init__(
-        self, painter: Painter, connector: nn.Module, paintings: Paintings, importance: Sequence[float], lesson: Lesson
-    ) -> None:
+    outer = (
+        "painter.transformer.patch_embed",
+        "painter.transformer.proj_out",
+        "painter.transformer.time_embed",
+        "painter.transformer.caption_projection.linear_1",
+    )
+
+    def __init__(self, painter: Painter, connector: nn.Module, importance: Sequence[float], lesson: Lesson) -> None:
         super().__init__()
-        self.painter, self.connector = painter, connector
-        self.paintings, self.lesson = paintings, lesson
+        self.painter, self.connector, self.lesson = painter, connector, lesson
         weights = torch.tensor(importance, dtype=torch.float32)
-        drawn = [lesson.emphasis.get(label, 1.0) for shard in paintings.labels for label in shard]
-        self.chances = torch.tensor(drawn, dtype=torch.float64).cumsum(0)
         self.register_buffer("importance", (weights / weights.mean())[None, :, None, None], persistent=False)
 
-    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a random batch, and its relative error on changed tokens."""
-        drawn = torch.rand(self.lesson.batch, generator=generator, dtype=torch.float64) * self.chances[-1]
-        indices = torch.searchsorted(self.chances, drawn, right=True).tolist()
-        batch = self.paintings.batch(indices)
-        size = len(indices)
+    def loss(
+        self, player: str, batch: Batch, step: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss of a batch, and its relative error on changed tokens."""
+        size, device = len(batch.keys), batch.target.device
         sigma = torch.rand(size, generator=generator)
         sigma[torch.rand(size, generator=generator) < self.lesson.noise_only] = FIRST
+        noise = torch.randn(batch.target.shape, generator=generator).to(device)
+        without = (torch.rand(size, generator=generator) < self.lesson.null).to(device)
+        sigma = sigma.to(device)
         spread = sigma[:, None, None, None]
-        noise = torch.randn(batch.source.shape, generator=generator)
         noisy = (1 - spread) * batch.target + spread * noise
-        without = torch.rand(size, generator=generator) < self.lesson.null
-        predicted = self.predict(batch, noisy, sigma, without)
-        return self.score(batch, predicted, without)
+        return self.score(batch, self.predict(batch, noisy, sigma, without), without)
 
-    def predict(self, batch: PaintingBatch, noisy: Tensor, sigma: Tensor, without: Tensor) -> Tensor:
+    def predict(self, batch: Batch, noisy: Tensor, sigma: Tensor, without: Tensor) -> Tensor:
         """Predicted clean latents; rows marked in `without` [B] get the null condition."""
         condition = self.connector(batch.condition)
         null = self.painter.null_condition[: condition.shape[1]]
         condition = torch.where(without[:, None, None], null[None], condition)
         return self.painter.data(noisy, sigma, sigma * 1000, condition, batch.mask, batch.source)
 
-    def score(self, batch: PaintingBatch, predicted: Tensor, without: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def score(self, batch: Batch, predicted: Tensor, without: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Every example weighs the same, however little of the picture its edit changes."""
         change = _per_token((batch.target - batch.source).square(), self.painter.config.patch_size)
         weight = 1 + self.lesson.changed * (change > self.lesson.threshold)
@@ -145,7 +136,7 @@ class PainterLesson(nn.Module):
         return each.mean(), figures
 
 
-def relative_error(batch: PaintingBatch, predicted: Tensor, patch: int, threshold: float) -> Tensor:
+def relative_error(batch: Batch, predicted: Tensor, patch: int, threshold: float) -> Tensor:
     """Squared error over squared change, on changed tokens, for each example [B]. 1 is doing nothing, 0 is perfect."""
     change = _per_token((batch.target - batch.source).square(), patch)
     error = _per_token((batch.target - predicted).square(), patch)

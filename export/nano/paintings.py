@@ -5,7 +5,7 @@ passes over the same shards. A shard that is there is complete (folders appear b
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from dimrt.export.nano.autoencoder import Basis, project
 from dimrt.export.nano.cases import Case, Mixture, Stream, draw_case, generator
 from dimrt.export.nano.designer import embed_pictures, run_text, text_positions, view_pictures
 from dimrt.export.nano.edits import EDIT_TYPES
+from dimrt.export.nano.filters import FILTERS
+from dimrt.export.train.data.batch import Batch
 from dimrt.files import atomic_folder
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts
@@ -145,19 +147,16 @@ def read_conditions(
     return [hidden[row, turn.condition].float() for row, turn in enumerate(turns)]
 
 
-@dataclass(frozen=True)
-class PaintingBatch:
-    """source, target [B, C, h, w]; condition [B, N, hidden] padded at the end; mask [B, N], 1 for rows that count."""
-
-    source: Tensor
-    target: Tensor
-    condition: Tensor
-    mask: Tensor
-    labels: list[str]
+EMPHASIS = {
+    **dict.fromkeys(("photo negative", "photo contrast", "photo vivid", "photo vignette", "photo blur"), 1.5),
+    **dict.fromkeys(("photo warmer", "photo cooler", "photo night", "photo faded", "photo darker"), 0.7),
+    **dict.fromkeys((f"scene {name}" for name in FILTERS), 0.6),
+}
+"""How often a case of this label is drawn, against one of any other. Easy tones less."""
 
 
 class Paintings:
-    """Random access to the shards of a folder (memory-mapped)."""
+    """Random access to the shards of a folder (memory-mapped), each label's cases as often as EMPHASIS says."""
 
     def __init__(self, folder: Path, shards: int) -> None:
         self.latents, self.rows, self.starts, self.labels = [], [], [], []
@@ -172,18 +171,29 @@ class Paintings:
     def __len__(self) -> int:
         return self.size * len(self.latents)
 
-    def batch(self, indices: list[int]) -> PaintingBatch:
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """Latent height and width of each case."""
+        height, width = self.latents[0].shape[-2:]
+        return [(height, width)] * len(self)
+
+    def weights(self) -> Sequence[float]:
+        """How often each case is drawn in an epoch."""
+        return [EMPHASIS.get(label, 1.0) for shard in self.labels for label in shard]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
         """The cases of these numbers."""
         places = [divmod(index, self.size) for index in indices]
         latents = np.stack([self.latents[shard][i] for shard, i in places]).astype(np.float32)
         found = [self.rows[s][self.starts[s][i] : self.starts[s][i + 1]] for s, i in places]
         condition, mask = pad_conditions([torch.from_numpy(rows.astype(np.float32)) for rows in found])
         pair = torch.from_numpy(latents)
-        return PaintingBatch(pair[:, 0], pair[:, 1], condition, mask, [self.labels[s][i] for s, i in places])
+        keys = [f"{self.labels[s][i]} {index}" for index, (s, i) in zip(indices, places, strict=True)]
+        return Batch(target=pair[:, 1], source=pair[:, 0], condition=condition, mask=mask, keys=keys)
 
 
 def pad_conditions(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Conditions [N_i, hidden] as one tensor [B, N, hidden] and its mask [B, N]; N is a multiple of 16."""
+    """Conditions [N_i, hidden] as one tensor [B, N, hidden] and its mask [B, N]; N is a multiple of 16, because
+    processors prepare anew for every length."""
     length = -(-max(len(part) for part in rows) // _PADDING) * _PADDING
     condition = torch.zeros(len(rows), length, rows[0].shape[1])
     mask = torch.zeros(len(rows), length)

@@ -21,11 +21,11 @@ from dimrt.export.nano.designer_training import (
     Recipe,
     encode_turn,
     rate_at,
-    scene_labels,
     train_designer,
     training_turns,
     turn_batch,
 )
+from dimrt.export.nano.readers import RECALLED, TextReader, scene_labels
 from dimrt.export.nano.scenes import sample_scene
 from dimrt.export.nano.writing import write_plans
 from dimrt.vision import window_order
@@ -109,6 +109,35 @@ def test_scene_labels_name_every_slot():
     assert len(labels) == 9 * 3 + 2
     assert sum(label > 0 for label in labels[:27]) == 9 and min(labels[27:]) > 0
     assert scene_labels(None) == [0] * 29
+
+
+def test_conditions_mark_their_text_as_read(setting, cases):
+    _, prompts, facts = setting
+    batch = turn_batch(cases, ["write full", "read brief", "bare"], prompts, facts)
+    assert not batch.read[0].any()
+    assert prompts.decode(batch.ids[1][batch.read[1]].numpy()) == cases[1].plan.text("brief")
+    assert prompts.decode(batch.ids[2][batch.read[2]].numpy()) == cases[2].instruction
+
+
+def test_the_text_reader_asks_for_the_words_before_and_none_outside():
+    """States that hold their own and the earlier words' embeddings side by side are read without error."""
+    reader, length = TextReader(), 9
+    embedding = torch.eye(length, 192) * 20
+    ids = torch.arange(length)[None]
+    read = torch.zeros(1, length, dtype=torch.bool)
+    read[:, 2:7] = True
+    hidden = torch.zeros(1, length, 192)
+    with torch.no_grad():
+        reader.maps.weight.zero_()
+        reader.maps.bias.zero_()
+        for back in range(RECALLED):
+            for place in range(2 + back, 7):
+                hidden[0, place, back * length + place - back] = 1
+            for word in range(length):
+                reader.maps.weight[back * 192 + word, back * length + word] = 1
+        _, right = reader.loss(hidden, ids, read, embedding)
+        _, wrong = reader.loss(torch.zeros_like(hidden), ids, read, embedding)
+    assert right == 1 and wrong < 0.5
 
 
 @torch.no_grad()

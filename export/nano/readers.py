@@ -1,0 +1,84 @@
+"""What reads the designer's states in training, so that they hold what plan and painter need; dropped afterwards."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dimrt.export.nano.designer import HIDDEN
+from dimrt.export.nano.scenes import CELLS, Scene
+from dimrt.export.nano.shapes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+
+IMAGE_TOKENS = 16
+RECALLED = 6
+"""Tokens that a hidden state of the condition gives back: its own and those before it (see `TextReader`)."""
+
+
+class SceneReader(nn.Module):
+    """Reads a scene off the image tokens with one linear layer. It only serves training: it gives the vision tower a
+    direct reason to tell shapes, colours, sizes and backgrounds apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = [(len(table) + 1) for _ in CELLS for table in (SHAPES, COLOURS, SIZES)]
+        self.sizes += [len(TEXTURES) + 1, len(BACKGROUNDS) + 1]
+        self.head = nn.Linear(IMAGE_TOKENS * HIDDEN, sum(self.sizes))
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy and accuracy over all slots. `images` [B,16,hidden], `labels` int64 [B, slots]."""
+        parts = self.head(images.flatten(1).float()).split(self.sizes, dim=1)
+        losses = [functional.cross_entropy(part, labels[:, index]) for index, part in enumerate(parts)]
+        hits = [(part.argmax(1) == labels[:, index]).float().mean() for index, part in enumerate(parts)]
+        return torch.stack(losses).mean(), torch.stack(hits).mean()
+
+
+class TextReader(nn.Module):
+    """Reads a condition token's own word and the words before it off its hidden state. It only serves training.
+
+    A language model's last hidden state foretells the next word, and one as small as this forgets the present for it.
+    The painter reads nothing else, so here "top left" at the end of "large red circle top left" learns to hold all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Linear(HIDDEN, HIDDEN * RECALLED)
+
+    def loss(self, hidden: Tensor, ids: Tensor, read: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy and accuracy over the recalled words.
+
+        Args:
+            hidden: [B, L, hidden].
+            ids: int64 [B, L].
+            read: bool [B, L], True where the condition's text stands (no pad, no picture).
+            embedding: [vocabulary, hidden].
+        """
+        rows, columns = torch.nonzero(read, as_tuple=True)
+        guesses = self.maps(hidden[rows, columns]).view(len(rows), RECALLED, HIDDEN)
+        back = torch.arange(RECALLED)
+        places = (columns[:, None] - back).clamp_min(0)
+        inside = read[rows[:, None], places] & (columns[:, None] >= back)
+        logits = guesses[inside] @ embedding.T
+        truth = ids[rows[:, None], places][inside]
+        return functional.cross_entropy(logits, truth), (logits.argmax(1) == truth).float().mean()
+
+
+class Readers(nn.Module):
+    """What reads the designer's states during training and is dropped afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene, self.text = SceneReader(), TextReader()
+
+
+def scene_labels(scene: Scene | None) -> list[int]:
+    """Class of each slot of `SceneReader`: 0 for nothing there, else one more than the place in its table."""
+    items = {item.cell: item for item in scene.items} if scene else {}
+    labels: list[int] = []
+    for cell in CELLS:
+        item = items.get(cell)
+        names = (item.shape, item.colour, item.size) if item else (None, None, None)
+        for name, table in zip(names, (SHAPES, COLOURS, SIZES), strict=True):
+            labels.append(list(table).index(name) + 1 if name else 0)
+    background = scene.background if scene else None
+    labels.append(TEXTURES.index(background.texture) + 1 if background else 0)
+    labels.append(list(BACKGROUNDS).index(background.colour) + 1 if background else 0)
+    return labels
