@@ -1,5 +1,6 @@
 """`dimrt build`: the engines of a bundle for a device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from dimrt.events import PhaseStarted, Progress
 
 if TYPE_CHECKING:
     from dimrt.engines.build import BuildEvent
+    from dimrt.engines.cache import EngineCache
     from dimrt.engines.record import Record
     from dimrt.engines.target import Target
 
@@ -78,6 +80,36 @@ def show(event: "BuildEvent", console: Console, started: set[str]) -> None:
             console.note(f"{event.graph:<10} {size}  built in {record.build_seconds:.1f} s{peak}")
 
 
+def build_shown(
+    bundle: Bundle,
+    targets: "Sequence[Target]",
+    console: Console,
+    *,
+    graphs: Sequence[str] | None = None,
+    cache: "EngineCache | None" = None,
+    force: bool = False,
+) -> "list[Record]":
+    """`build_bundle`, showing how it goes; an interrupt ends it cleanly."""
+    from dimrt.engines.build import build_bundle
+
+    started: set[str] = set()
+    try:
+        with cancel_on_interrupt() as cancel:
+            records: list[Record] = build_bundle(
+                bundle,
+                targets[0],
+                also=targets[1:],
+                graphs=graphs,
+                cache=cache,
+                force=force,
+                on_event=lambda event: show(event, console, started),
+                cancel=cancel,
+            )
+    finally:
+        console.close()
+    return records
+
+
 @click.command("build")
 @click.argument("bundle", required=False)
 @click.option(
@@ -107,7 +139,6 @@ def command(
 
     Example: dimrt build nano --target rtx-4060
     """
-    from dimrt.engines.build import build_bundle
     from dimrt.engines.cache import EngineCache
 
     chosen = chosen_targets(targets)
@@ -117,21 +148,7 @@ def command(
     opened = Bundle.open(path)
     console.note(f"bundle    {opened.manifest.name} ({source}: {path})")
     console.note(f"target    {', '.join(f'{target.name} ({target.device})' for target in chosen)}")
-    started: set[str] = set()
-    try:
-        with cancel_on_interrupt() as cancel:
-            records = build_bundle(
-                opened,
-                chosen[0],
-                also=chosen[1:],
-                graphs=graphs or None,
-                cache=store,
-                force=force,
-                on_event=lambda event: show(event, console, started),
-                cancel=cancel,
-            )
-    finally:
-        console.close()
+    records = build_shown(opened, chosen, console, graphs=graphs or None, cache=store, force=force)
     if as_json:
         print_json({"cache": str(store.root), "engines": [describe(record) for record in records]})
     size = sum(record.plan_bytes for record in records)

@@ -9,7 +9,7 @@ import click
 
 from dimrt.cli.analyzing import BUDGET, check_recipe_out
 from dimrt.cli.analyzing import analyze as run_analysis
-from dimrt.cli.console import Console, cancel_on_interrupt, print_json
+from dimrt.cli.console import Console, print_json
 from dimrt.cli.exporting import ExportView
 from dimrt.cli.options import SEED_LIMIT, check_writable, output_options
 from dimrt.errors import Cancelled, InputError, ResourceError
@@ -104,23 +104,11 @@ def buildable_target(name: str) -> "Target":
 def build_engines(bundle: Path, target: "Target", console: Console) -> list[dict[str, Any]]:
     """The engines of a bundle that was just written, into the cache; none where ONNX Runtime runs it as it is."""
     from dimrt.bundle import Bundle
-    from dimrt.cli.build import describe, show
-    from dimrt.engines.build import build_bundle
+    from dimrt.cli.build import build_shown, describe
 
     if target.flavour == "onnxruntime":
         return []
-    started: set[str] = set()
-    try:
-        with cancel_on_interrupt() as cancel:
-            records = build_bundle(
-                Bundle.open(bundle, verify="layout"),
-                target,
-                on_event=lambda event: show(event, console, started),
-                cancel=cancel,
-            )
-    finally:
-        console.close()
-    return [describe(record) for record in records]
+    return [describe(record) for record in build_shown(Bundle.open(bundle, verify="layout"), [target], console)]
 
 
 @click.command("export")
