@@ -95,10 +95,12 @@ class ConditionReport:
 
 @dataclass(frozen=True)
 class Report:
-    """All conditions by name, and for each set the paired difference of every later condition to the first."""
+    """All conditions by name. For each set: whether each case succeeded (done and the rest preserved) under each
+    condition, in the same order, and the paired difference of every later condition to the first."""
 
     seed: int
     conditions: dict[str, ConditionReport]
+    outcomes: dict[str, dict[str, list[bool]]]
     differences: dict[str, dict[str, Difference]]
 
 
@@ -123,6 +125,7 @@ def evaluate(
     amount: Amount,
     conditions: Sequence[Condition] = (Condition(),),
     *,
+    sets: Sequence[str] = SETS,
     photos: Path | None = None,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
@@ -133,6 +136,7 @@ def evaluate(
         seed: any number; each gives other cases, none of them used in training.
         amount: how many cases of each set.
         conditions: each runs every case, so that they are compared case by case.
+        sets: which of `SETS` to draw.
         photos: folder of held-out photographs (.jpg), needed when `amount` asks for some.
         on_case: told how many edits are done, of how many.
 
@@ -140,33 +144,32 @@ def evaluate(
         InputError: no photographs, or a style of plan that there is not.
     """
     check_styles(tuple(conditions))
-    drawn = {
-        "usual": list(usual_trials(seed, amount.usual)),
-        "direct": list(direct_trials(seed, amount.reasoning)),
-        "reasoning": list(reasoning_trials(seed, amount.reasoning)),
-    }
+    draw = {"usual": usual_trials, "direct": direct_trials, "reasoning": reasoning_trials}
+    counts = {"usual": amount.usual, "direct": amount.reasoning, "reasoning": amount.reasoning}
+    drawn = {name: list(draw[name](seed, counts[name])) for name in sets}
     pictures = list(photo_trials(photos, seed, amount.photos)) if photos is not None and amount.photos else []
     done, total = 0, (sum(map(len, drawn.values())) + len(pictures)) * len(conditions)
     reports: dict[str, ConditionReport] = {}
-    both: dict[str, dict[str, list[bool]]] = {name: {} for name in SETS}
+    both: dict[str, dict[str, list[bool]]] = {name: {} for name in sets}
     for condition in conditions:
-        sets: dict[str, Part] = {}
-        for name in SETS:
-            outcomes = []
+        parts: dict[str, Part] = {}
+        for name in sets:
+            judged = []
             for trial in drawn[name]:
-                outcomes.append(_run(edit, trial, condition))
+                judged.append(_run(edit, trial, condition))
                 done += 1
                 on_case(done, total)
-            if outcomes:
-                sets[name] = _part(outcomes, condition)
-                both[name][condition.name] = [outcome.both for outcome in outcomes]
+            if judged:
+                parts[name] = _part(judged)
+                both[name][condition.name] = [outcome.both for outcome in judged]
         rows = []
         for trial in pictures:
             rows.append((trial, *_levels(edit, trial, condition)))
             done += 1
             on_case(done, total)
-        reports[condition.name] = ConditionReport(condition, sets, _photo_rows(rows))
-    return Report(seed, reports, {name: _differences(shares) for name, shares in both.items() if shares})
+        reports[condition.name] = ConditionReport(condition, parts, _photo_rows(rows))
+    outcomes = {name: shares for name, shares in both.items() if shares}
+    return Report(seed, reports, outcomes, {name: _differences(shares) for name, shares in outcomes.items()})
 
 
 def _run(edit: EditFunction, trial: Trial, condition: Condition) -> _Outcome:
@@ -184,7 +187,7 @@ def right_slots(text: str, truth: Plan, style: str) -> dict[str, bool]:
     return {name: written is not None and getattr(written, name) == getattr(truth, name) for name in names}
 
 
-def _part(outcomes: Sequence[_Outcome], condition: Condition) -> Part:
+def _part(outcomes: Sequence[_Outcome]) -> Part:
     def rows(key: Callable[[_Outcome], str]) -> dict[str, SceneRow]:
         names = dict.fromkeys(map(key, outcomes))
         return {name: _row([outcome for outcome in outcomes if key(outcome) == name]) for name in names}

@@ -82,6 +82,16 @@ def difference_of(first: Sequence[bool], second: Sequence[bool]) -> Difference:
     )
 
 
+def contrast_of(first: Difference, second: Difference) -> Difference:
+    """How much larger the first difference is than the second, which is of other cases; `only_first` and `only_second`
+    have no meaning and are 0. Limits by Zou & Donner 2008, "Construction of confidence limits about effect measures:
+    a general approach", for two independent estimates."""
+    value = first.difference - second.difference
+    below = sqrt((first.difference - first.low) ** 2 + (second.high - second.difference) ** 2)
+    above = sqrt((first.high - first.difference) ** 2 + (second.difference - second.low) ** 2)
+    return Difference(first.n + second.n, 0, 0, value, value - below, value + above)
+
+
 def _correlation(both: int, only_first: int, only_second: int, n: int) -> float:
     """Newcombe's phi with its continuity correction; 0 where a margin is empty."""
     neither = n - both - only_first - only_second

@@ -140,7 +140,7 @@ def reasoning_trials(seed: int, cases: int) -> Iterator[Trial]:
     for number, kind in enumerate(REFERRING):
         for index in range(cases):
             rng = generator("held-out", seed, _STREAM["reasoning"] + number * 100_000 + index)
-            name, kinds = _reasoning(kind, index)
+            name, kinds = _reasoning(kind, index + number)
             yield Trial(scene_case(rng, kind, SEVERAL, kinds), name)
 
 
