@@ -54,6 +54,21 @@ def test_the_difference_nears_the_derivative() -> None:
     assert errors[1] < 0.2
 
 
+def test_forward_derivatives_pass_mixed_precision() -> None:
+    """Under autocast the network computes in bfloat16 (2^-9 a rounding); what comes back is float32."""
+    teacher = small_teacher()
+    batch = small_batch(3)
+    scene = teacher.scene(batch)
+    velocity = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(5))
+    sigma = torch.tensor([0.3, 0.7, 0.9])
+    exact = tangent(teacher.painter, batch.target, sigma, velocity, scene, "jvp", 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = tangent(teacher.painter, batch.target, sigma, velocity, scene, "jvp", 0.0)
+    for found, wanted in zip(mixed, exact, strict=True):
+        assert found.dtype == torch.float32
+        assert (found - wanted).norm() / wanted.norm() < 0.05
+
+
 def test_the_clock_does_not_matter() -> None:
     """cos t df/dt of sCM, written out in TrigFlow's coordinates, is (1 - sigma) n times our derivative in sigma."""
     teacher = small_teacher()
