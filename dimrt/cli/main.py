@@ -15,6 +15,7 @@ COMMANDS = {
     "edit": "Edit a photo as the instruction says.",
     "generate": "Paint a picture from a prompt.",
     "plan": "Write the plan of an edit without painting it.",
+    "precompute": "Compute latents and conditions of data sets once, for training.",
     "train": "Train a painter on pictures and plans.",
     "distill": "Make a painter that needs few steps and no guidance.",
     "export": "Turn a DIM checkpoint into a bundle.",

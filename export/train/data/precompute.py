@@ -125,7 +125,7 @@ def precompute(
     """
     made_of, spans = work.made_of(), work.spans()
     place = Workplace(work.folder, made_of, len(spans))
-    finished = place.enter(restart=restart)
+    finished = place.enter(restart=restart, alone=work.share[1] == 1)
     mine = [number for number in range(len(spans)) if number % work.share[1] == work.share[0]]
     missing = [number for number in mine if number not in finished]
     _check_disk(work, sum(len(spans[number]) for number in missing))

@@ -37,8 +37,12 @@ class Workplace:
     def __init__(self, folder: Path, made_of: str, shards: int) -> None:
         self.folder, self._plan = folder, Plan(made_of, shards)
 
-    def enter(self, *, restart: bool) -> dict[int, Finished]:
+    def enter(self, *, restart: bool, alone: bool) -> dict[int, Finished]:
         """Make the folder ready. Returns the finished shards by number.
+
+        Args:
+            restart: remove what an earlier job left.
+            alone: no other process works in the folder, so that half-written files are a killed one's and are removed.
 
         Raises:
             InputError: it holds something else, or was begun with other data or settings.
@@ -48,6 +52,9 @@ class Workplace:
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder} is a file; name a folder to write")
         self.folder.mkdir(exist_ok=True)
+        if alone:
+            for path in self.folder.glob(".dimrt-*.partial"):
+                path.unlink()
         if restart:
             remove_precomputed(self.folder)
         if (self.folder / INDEX).is_file():
