@@ -107,6 +107,22 @@ def put_back(values: Mapping[str, Tensor], held: Mapping[str, Tensor], place: Pa
             value.copy_(held[name])
 
 
+def load_averages(folder: Path) -> dict[str, Tensor]:
+    """Averaged parameters of the first player in a run folder's last state, by their names in the objective; also of a
+    folder with the single-file state of earlier versions.
+
+    Raises:
+        InputError: there is no state.
+        CheckpointError: it can't be read.
+    """
+    state = States(folder, keep=1).load()
+    if state is None and (folder / "state.pt").is_file():
+        state = _read_single(folder / "state.pt")
+    if state is None:
+        raise InputError(f"{folder}: holds no training state; name the folder of a run")
+    return dict(state["average"] or state["parameters"])
+
+
 def import_state(old: Path, folder: Path, player: str = "painter") -> int:
     """Turn the single-file state of earlier versions ({step, module, optimizer, average}) into a run folder's state.
 
@@ -115,13 +131,24 @@ def import_state(old: Path, folder: Path, player: str = "painter") -> int:
     Raises:
         CheckpointError: the file isn't such a state.
     """
-    try:
-        state = torch.load(old, weights_only=True, map_location="cpu")
-        step, module, average = int(state["step"]), state["module"], state["average"]
-        optimizer = state["optimizer"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{old}: not a training state of step, module, optimizer and average: {error}") from error
-    parameters = {name: module[name] for name in average}
-    state = {"parameters": parameters, "optimizers": {player: optimizer}, "average": average}
-    States(folder, keep=1).save(step, state)
+    state = _read_single(old)
+    step = int(state.pop("step"))
+    States(folder, keep=1).save(step, state | {"optimizers": {player: state["optimizers"]}})
     return step
+
+
+def _read_single(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        average = dict(state["average"])
+        parameters = {name: state["module"][name] for name in average}
+        return {
+            "step": int(state["step"]),
+            "parameters": parameters,
+            "optimizers": state["optimizer"],
+            "average": average,
+        }
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path}: not a training state of step, module, optimizer and average: {error}"
+        ) from error

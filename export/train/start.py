@@ -142,7 +142,9 @@ def load_trainable(source: Source) -> tuple[Painter, nn.Sequential]:
     dim = empty_dim(source.config, source.parts)
     for part in ("painter", "connector"):
         module = getattr(dim, part)
-        state = {name: source.read(f"{part}.{name}").float() for name, _ in module.named_parameters()}
+        state = {
+            name: source.read(f"{part}.{name}").to(torch.float32, copy=True) for name, _ in module.named_parameters()
+        }
         module.load_state_dict(state, strict=False, assign=True)
     return dim.painter.train(), dim.connector.train()
 

@@ -19,7 +19,7 @@ from dimrt.options import EditOptions
 
 FACTS = Distilled(((999,), (999, 780), (999, 850, 600, 300)), "fresh", teacher_steps=6, guidance_scale=7.5)
 SCHEDULE = Schedule(steps=2, guidance_scale=1.0, shift=3.0, seed=233, distilled=FACTS)
-PLAN = "1. Edit Instruction: make it red"
+PLAN = "red"
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from the paper and from sCM (Lu and Song 2024, arXiv 2410.11081), in the flow's 
 Left out, and why:
 - The learned weighting exp(-u(t)). Normalized tangents make the squared error of an example ||g||^2, close to 1, at
   every t, so the learned weight settles where the effective weight of every t is 1: it is 1 here from the start.
-- The dense time embedding t in place of 1000 t. It changes what the graph is told and needs another
-  training of the teacher. The fast embedding makes df/dsigma large; where that hurts, `tangent = "difference"` takes
-  the derivative over whole timesteps, all of which the teacher knows.
+- The dense time embedding t in place of 1000 t. It changes what the graph is told and needs another training of the
+  teacher. Without it the exact derivative diverges, as the paper warns: an embedding of 1000 t turns by radians between
+  two timesteps, and between them nothing was ever trained. `tangent = "difference"` therefore takes the derivative over
+  a few whole timesteps, all of which the teacher knows: it is the default, and benchmarks/distill_choice.py shows both.
 - Guidance as an input: the graph has none (see `network.Teacher`).
 """
 
@@ -51,7 +52,7 @@ class ConsistencySettings(Struct, frozen=True, forbid_unknown_fields=True, tag="
     mean: float = 0.9
     spread: Annotated[float, Meta(gt=0)] = 1.6
     warmup: Annotated[int, Meta(ge=0)] = 4000
-    tangent: Way = "jvp"
+    tangent: Way = "difference"
     stride: Annotated[int, Meta(ge=1, le=100)] = 5
     soft: Annotated[float, Meta(gt=0)] = 0.1
     top_share: Annotated[float, Meta(ge=0, le=1)] = 0.5

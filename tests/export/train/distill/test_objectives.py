@@ -30,7 +30,7 @@ def ways(prediction: str, task: str) -> list[Distillation]:
         GuidanceDistillation(teacher, GuidanceSettings()),
         PhasedDistillation(teacher, PhasedSettings()),
         ConsistencyDistillation(teacher, ConsistencySettings(critic=ALONE)),
-        ConsistencyDistillation(teacher, ConsistencySettings(critic=ALONE, tangent="difference")),
+        ConsistencyDistillation(teacher, ConsistencySettings(critic=ALONE, tangent="jvp")),
         ConsistencyDistillation(teacher, ConsistencySettings(critic=CriticSettings(width=8))),
     ]
 
