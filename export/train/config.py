@@ -98,14 +98,16 @@ def load_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 
 def with_data(config: TrainConfig, places: Sequence[str]) -> TrainConfig:
-    """The same with other data: precomputed folders, or TOML files of `[[data]]` tables. Of a nano lesson, its root.
+    """The same with other data: precomputed folders, or TOML files of `[[data]]` tables. Of a nano lesson, its root,
+    which holds the paintings that nano's student learns from, too.
 
     Raises:
         InputError: a place isn't there, or its file is wrong.
     """
     if not places:
         return config
-    if config.objective == "nano":
+    nano = config.objective == "distill" and (Path(places[0]).expanduser() / "designer" / "qwen").is_dir()
+    if config.objective == "nano" or nano:
         if len(places) > 1:
             raise InputError("--data: a nano lesson has one root folder")
         root = str(Path(places[0]).expanduser().resolve())

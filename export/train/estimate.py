@@ -28,6 +28,7 @@ class Estimate:
 def estimate(objective: Objective, settings: LoopSettings, processes: Processes) -> Estimate:
     """What a run of this objective takes in each process; FSDP shares it among them."""
     parameters, total = 0, 0
+    frozen = objective.frozen_bytes()
     for number, player in enumerate(objective.players):
         chosen = settings.optimizer.get(player, OptimizerSettings())
         matrices = objective.matrices_of(player) if chosen.name == "muon" else set()
@@ -37,7 +38,7 @@ def estimate(objective: Objective, settings: LoopSettings, processes: Processes)
             parameters += value.numel()
             total += copies * VALUE * value.numel()
     shares = processes.world if processes.splits else 1
-    return Estimate(parameters, total // shares, _available(processes.device))
+    return Estimate(parameters, total // shares + frozen, _available(processes.device))
 
 
 def check_memory(found: Estimate) -> None:

@@ -50,6 +50,10 @@ class Objective(nn.Module):
         """Who is updated in optimizer step `step` (from 0), in order. Default: every player."""
         return self.players
 
+    def frozen_bytes(self) -> int:
+        """Memory of the frozen modules that the losses need, in each process."""
+        return 0
+
     def loss(self, player: str, batch: "Batch", step: int, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """Mean loss of a batch and figures for the log.
 

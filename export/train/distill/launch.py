@@ -8,6 +8,8 @@ import msgspec
 from dimrt.errors import InputError
 from dimrt.export.model.source import Source, load_part
 from dimrt.export.train.config import TrainConfig
+from dimrt.export.train.data.batch import Examples
+from dimrt.export.train.data.problems import Problems
 from dimrt.export.train.distill.network import Teacher
 from dimrt.export.train.distill.objective import Distillation
 from dimrt.export.train.distill.result import painter_tensors, student_config, teacher_steps
@@ -40,7 +42,7 @@ def prepare_distillation(
     except ValueError as error:
         counts = ", ".join(str(len(row)) for row in facts.timesteps)
         raise InputError(f"distill.steps {config.distill.steps}: this student knows {counts} steps; {error}") from error
-    examples, problems = open_data(config.data, start, processes, notify)
+    examples, problems = _open_examples(config, start, processes, notify)
     held = HeldOut(examples, config.samples.count if config.loop.sample_every else 0)
     sampler = _sampler(config, objective, start, result.schedule, held, processes) if held.held else None
     published = partial(painter_tensors, objective, start)
@@ -68,6 +70,17 @@ def open_objective(config: TrainConfig, start: Source) -> Distillation:
         painter.transformer.enable_gradient_checkpointing()
         objective.student.transformer.enable_gradient_checkpointing()
     return objective
+
+
+def _open_examples(
+    config: TrainConfig, start: Source, processes: Processes, notify: Callable[[str], None]
+) -> tuple[Examples, Problems]:
+    """The data of a configuration: tables, or the paintings of nano's lesson."""
+    if config.data or config.nano.root is None:
+        return open_data(config.data, start, processes, notify)
+    from dimrt.export.nano.lessons import open_paintings
+
+    return open_paintings(config, processes, notify)[1], Problems()
 
 
 def _sampler(

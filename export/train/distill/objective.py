@@ -42,6 +42,11 @@ class Distillation(Objective):
         prefix = f"{player}."
         return ((name, p) for name, p in self.named_parameters() if name.startswith(prefix) and p.requires_grad)
 
+    def frozen_bytes(self) -> int:
+        """Of the teacher, which every process holds whole."""
+        teacher = (*self.teacher.painter.parameters(), *self.teacher.connector.parameters())
+        return sum(value.nbytes for value in teacher)
+
     def loss(self, player: str, batch: "Batch", step: int, generator: torch.Generator) -> tuple[Tensor, Figures]:
         """The student's distance from its teacher, as the way measures it."""
         return self.match(batch.target, self.teacher.scene(batch), step, generator)

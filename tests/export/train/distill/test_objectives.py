@@ -141,6 +141,12 @@ def test_a_critic_learns_to_tell_and_the_student_follows_its_score() -> None:
     assert float(latent.grad.abs().sum()) > 0
 
 
+def test_the_teacher_counts_in_the_memory_of_a_run() -> None:
+    way = GuidanceDistillation(small_teacher(), GuidanceSettings())
+    numbers = sum(value.numel() for value in way.student.parameters())
+    assert way.frozen_bytes() > 4 * numbers
+
+
 def test_what_the_student_says_of_its_sampling() -> None:
     teacher = small_teacher(guidance=7.5)
     guided = GuidanceDistillation(teacher, GuidanceSettings()).facts(30)
