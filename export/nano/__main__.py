@@ -45,7 +45,7 @@ def autoencoder(folder: Path) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--processes", default=1, show_default=True, help="Each takes a core and 32 cases a step.")
+@click.option("--processes", default=1, show_default=True, help="They share each step's 32 cases.")
 def painter(folder: Path, processes: int) -> None:
     """Train the painter in FOLDER (which holds designer/), or go on with what stands there."""
     from dimrt.export.nano.recipe import train_painter

@@ -102,9 +102,7 @@ class PainterLesson(Objective):
         weights = torch.tensor(importance, dtype=torch.float32)
         self.register_buffer("importance", (weights / weights.mean())[None, :, None, None], persistent=False)
 
-    def loss(
-        self, player: str, batch: Batch, step: int, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, player: str, batch: Batch, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Loss of a batch, and its relative error on changed tokens."""
         size, device = len(batch.keys), batch.target.device
         sigma = torch.rand(size, generator=generator)

@@ -1,14 +1,16 @@
 """Nano's training recipe: every stage in order, each continuing where it stopped, all below one folder.
 
-folder/designer    the designer (see designer_training), frozen before the painter's conditions are written
-folder/dc-ae       the autoencoder, and basis.npz it was built from
-folder/<lesson>/   for each of the painter's lessons, its training set, and state and log of painter and connector
-folder/checkpoint  the assembled DIM checkpoint
+folder/designer      the designer (see designer_training), frozen before the painter's conditions are written
+folder/dc-ae         the autoencoder, and basis.npz it was built from
+folder/<lesson>/     for each of the painter's lessons, its training set
+folder/<lesson>/run  and its run: the state and log of painter and connector, samples, checkpoint
+folder/checkpoint    the assembled DIM checkpoint
 """
 
 import os
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,43 +19,38 @@ from diffusers import AutoencoderDC
 from torch import multiprocessing, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from dimrt.errors import InputError
 from dimrt.export.model.dim import DIM
 from dimrt.export.model.painter import Painter
 from dimrt.export.nano.assembly import assemble, write_checkpoint
 from dimrt.export.nano.autoencoder import Basis, build_autoencoder, fit_basis
 from dimrt.export.nano.cases import Mixture, draw_case
 from dimrt.export.nano.designer import load_prompts
-from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter
-from dimrt.export.nano.paintings import DRAWING, EDITING, Collection, Paintings, write_conditions, write_latents
-from dimrt.export.train.optimizer import Rates
-from dimrt.export.train.trainer import Settings, Trainer, averaged, join_processes
+from dimrt.export.nano.painter import make_painter
+from dimrt.export.nano.paintings import DRAWING, EDITING, Collection, write_conditions, write_latents
+from dimrt.export.train.checkpoint import load_averages
 from dimrt.files import atomic_folder
 
 BASIS_CASES = 2000
-ADAMW_LAYERS = (
-    "painter.transformer.patch_embed",
-    "painter.transformer.proj_out",
-    "painter.transformer.time_embed",
-    "painter.transformer.caption_projection.linear_1",
-)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One lesson of the painter: what it sees, how it is weighed, and for how long."""
+    """One lesson of the painter: what it sees, and the preset of its run."""
 
     collection: Collection
-    settings: Settings
-    lesson: Lesson = field(default_factory=Lesson)
+    preset: str
 
     def folder(self, root: Path) -> Path:
+        """Where its training set stands."""
         return root / self.collection.name
 
+    def run(self, root: Path) -> Path:
+        """The folder of its run."""
+        return self.folder(root) / "run"
 
-STAGES = (
-    Stage(DRAWING, Settings(steps=9000, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.1, average=0.999)),
-    Stage(EDITING, Settings(steps=16000, rates=Rates(1e-2, 2e-3), warmup=60, decay=0.4, average=0.999, seed=1)),
-)
+
+STAGES = (Stage(DRAWING, "nano-drawing"), Stage(EDITING, "nano"))
 """The painter's lessons in order; each starts from the averaged weights of the one before."""
 
 Work = Callable[[Path, Stage, int, int], None]
@@ -85,13 +82,19 @@ def load_designer(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
     ).eval()
 
 
+def stage_of(lesson: str) -> Stage:
+    """The stage of a lesson's name."""
+    return next(stage for stage in STAGES if stage.collection.name == lesson)
+
+
 def prepare(root: Path, stage: Stage, processes: int) -> None:
     """Render a stage's cases, encode them, and run the frozen designer over them."""
     train_autoencoder(root)
-    _in_processes(_prepare, root, stage, processes)
+    _in_processes(write_paintings, root, stage, processes)
 
 
-def _prepare(root: Path, stage: Stage, rank: int, processes: int) -> None:
+def write_paintings(root: Path, stage: Stage, rank: int, processes: int) -> None:
+    """One process's share of a stage's training set; what is there already stays."""
     basis, folder = read_basis(root), stage.folder(root)
     designer = load_designer(root)
     prompts, facts = load_prompts(root / "designer" / "tokenizer.json")
@@ -106,26 +109,28 @@ def train_stage(root: Path, stage: Stage, processes: int) -> None:
     _in_processes(_train, root, stage, processes)
 
 
-def painter_lesson(root: Path, stage: Stage) -> PainterLesson:
-    """The module under training with its data, as it is before the stage's first step."""
-    painter, connector = load_painter(root, before=stage)
-    paintings = Paintings(stage.folder(root), stage.collection.shards)
-    return PainterLesson(painter.train(), connector.train(), paintings, read_basis(root).scale.tolist(), stage.lesson)
-
-
 def _train(root: Path, stage: Stage, rank: int, processes: int) -> None:
-    lesson = painter_lesson(root, stage)
-    Trainer(lesson, lesson.loss, stage.settings, stage.folder(root), ADAMW_LAYERS).run()
+    from dimrt.export.train import launch
+    from dimrt.export.train.config import load_config
+
+    place, number = stage.run(root), STAGES.index(stage)
+    values = [f'nano.root="{root.resolve()}"']
+    if number:
+        values.append(f'model.checkpoint="{STAGES[number - 1].run(root).resolve() / "checkpoint"}"')
+    begun = (place / "config.toml").is_file()
+    launch.run(launch.prepare(load_config(stage.preset, values)), place, resume=begun)
 
 
-def load_painter(root: Path, before: Stage | None = None) -> tuple[Painter, nn.Module]:
-    """The averaged painter and connector after the last stage, or after the one before `before` (fresh ones before
-    the first)."""
+def load_painter(root: Path) -> tuple[Painter, nn.Module]:
+    """The averaged painter and connector of the last lesson that has been begun."""
     painter, connector = make_painter()
-    done = STAGES if before is None else STAGES[: [stage.collection for stage in STAGES].index(before.collection)]
-    if done:
-        averaged(nn.ModuleDict({"painter": painter, "connector": connector}), done[-1].folder(root))
-    return painter.eval(), connector.eval()
+    for stage in reversed(STAGES):
+        for place in (stage.run(root), stage.folder(root)):
+            if (place / "state").is_dir() or (place / "state.pt").is_file():
+                both = nn.ModuleDict({"painter": painter, "connector": connector})
+                both.load_state_dict(load_averages(place), strict=False)
+                return painter.eval(), connector.eval()
+    raise InputError(f"{root}: holds no painter; train one with `python -m dimrt.export.nano painter {root}`")
 
 
 def train_painter(root: Path, processes: int) -> None:
@@ -136,19 +141,21 @@ def train_painter(root: Path, processes: int) -> None:
 
 
 def _in_processes(work: Work, root: Path, stage: Stage, processes: int) -> None:
-    """Run `work` in this process, or in several with one thread each."""
+    """Run `work` in this process, or in several with one thread each, as `accelerate launch` starts them."""
     if processes == 1:
         work(root, stage, 0, 1)
         return
-    root.mkdir(parents=True, exist_ok=True)
-    meeting = root / f".meeting-{os.getpid()}"
-    meeting.unlink(missing_ok=True)
-    multiprocessing.spawn(_enter, (work, root, stage, processes, meeting), nprocs=processes)
-    meeting.unlink(missing_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(_enter, (work, root, stage, processes, port), nprocs=processes)
 
 
-def _enter(rank: int, work: Work, root: Path, stage: Stage, processes: int, meeting: Path) -> None:
-    join_processes(rank, processes, meeting)
+def _enter(rank: int, work: Work, root: Path, stage: Stage, processes: int, port: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ["ACCELERATE_USE_CPU"] = str(not torch.cuda.is_available()).lower()
     work(root, stage, rank, processes)
 
 

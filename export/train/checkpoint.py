@@ -17,6 +17,11 @@ from torch import Tensor
 from dimrt.errors import CheckpointError, InputError
 from dimrt.files import atomic_write, publish_folder
 
+UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, pickle.UnpicklingError),
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError),
+)
+"""What torch raises for a file that is no pickle of tensors, or a torn one."""
 _STEP = re.compile(r"step-(\d{8,})")
 
 
@@ -80,7 +85,7 @@ class States:
             )
         try:
             return dict(torch.load(path, weights_only=True, map_location="cpu"))
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{path}: can't be read ({error}); remove the folder {place.name} to resume from the state before"
             ) from error
@@ -148,7 +153,7 @@ def _read_single(path: Path) -> dict[str, Any]:
             "optimizers": state["optimizer"],
             "average": average,
         }
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path}: not a training state of step, module, optimizer and average: {error}"
         ) from error

@@ -1,29 +1,41 @@
 """Nano's painter starts as a copy of its source and learns from a handful of cases."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter, relative_error
-from dimrt.export.nano.paintings import PaintingBatch, pad_conditions
-from dimrt.export.train.optimizer import Rates
-from dimrt.export.train.trainer import Settings, Trainer
+from dimrt.export.nano.paintings import Paintings, pad_conditions
+from dimrt.export.train.data.batch import Batch
+from dimrt.export.train.loop import Hooks, train
+from dimrt.export.train.settings import LoopSettings, OptimizerSettings
 
 
 class _FewPaintings:
     """Two conditions: one leaves the picture's first channel doubled, the other negates it."""
 
-    labels = (["double", "negate"] * 32,)
+    def __len__(self) -> int:
+        return 64
 
-    def batch(self, indices: list[int]) -> PaintingBatch:
+    def sizes(self) -> list[tuple[int, int]]:
+        return [(16, 16)] * 64
+
+    def weights(self) -> list[float]:
+        return [1.0] * 64
+
+    def batch(self, indices: Sequence[int]) -> Batch:
         generator = torch.Generator().manual_seed(0)
         sources = torch.randn(64, 32, 16, 16, generator=generator)
         words = torch.randn(2, 5, 192, generator=generator)
         kinds = torch.tensor([index % 2 for index in indices])
-        source = sources[indices]
+        source = sources[list(indices)]
         target = source.clone()
         target[:, 0] *= torch.where(kinds == 0, 2.0, -1.0)[:, None, None]
         condition, mask = pad_conditions([words[kind] for kind in kinds])
-        return PaintingBatch(source, target, condition, mask, ["double" if kind == 0 else "negate" for kind in kinds])
+        return Batch(target, source, condition, mask, ["double" if kind == 0 else "negate" for kind in kinds])
 
 
 def test_an_untrained_painter_returns_the_source():
@@ -49,35 +61,29 @@ def test_strength_survives_the_layer_norms():
     assert 1.5 < ratio < 2
 
 
-def test_a_few_steps_teach_it_to_tell_two_conditions_apart(tmp_path):
-    painter, connector = make_painter(depth=1)
-    lesson = PainterLesson(painter, connector, _FewPaintings(), [1.0] * 32, Lesson(batch=8, null=0.0))
-    trainer = Trainer(lesson, lesson.loss, Settings(steps=25, rates=Rates(1e-2, 4e-3), warmup=5), tmp_path)
-    first = trainer.advance()["relative_error"]
-    last = np.mean([trainer.advance()["relative_error"] for _ in range(24)][-4:])
-    assert first == 1.0
-    assert last < 0.8
+def test_a_few_steps_teach_it_to_tell_two_conditions_apart(tmp_path: Path):
+    lesson = PainterLesson(*make_painter(depth=1), [1.0] * 32, Lesson(null=0.0))
+    optimizer = OptimizerSettings(name="muon", rate=4e-3, matrix_rate=1e-2, weight_decay=0.01, betas=(0.9, 0.98))
+    settings = LoopSettings(steps=25, batch=8, warmup=5, decay=0.3, log_every=1, optimizer={"painter": optimizer})
+    errors: list[float] = []
+    hooks = Hooks(on_event=lambda event: errors.append(event.figures["painter/relative_error"]))
+    train(lesson, _FewPaintings(), settings, tmp_path, hooks)
+    assert errors[0] == 1.0
+    assert np.mean(errors[-4:]) < 0.8
 
 
-def test_emphasis_decides_what_is_drawn(monkeypatch):
-    painter, connector = make_painter(depth=1)
-    lesson = PainterLesson(painter, connector, _FewPaintings(), [1.0] * 32, Lesson(batch=8, emphasis={"double": 0.0}))
-    drawn: list[str] = []
-    monkeypatch.setattr(lesson, "score", lambda batch, *_: drawn.extend(batch.labels))
-    with torch.no_grad():
-        lesson.loss(0, torch.Generator().manual_seed(0))
-    assert drawn == ["negate"] * 8
+def test_emphasis_decides_how_often_a_case_is_drawn():
+    paintings = Paintings.__new__(Paintings)
+    paintings.labels = [["remove", "photo blur"], ["photo warmer", "scene sepia"]]
+    assert list(paintings.weights()) == [1.0, 1.5, 0.7, 0.6]
 
 
 def test_the_null_condition_replaces_marked_rows():
     painter, connector = make_painter(depth=1)
     torch.nn.init.normal_(painter.transformer.proj_out.weight, std=0.1)
-    data = _FewPaintings()
-    lesson = PainterLesson(painter, connector, data, [1.0] * 32, Lesson()).eval()
-    batch = data.batch([0, 1])
-    same = PaintingBatch(
-        batch.source[:1].expand(2, -1, -1, -1), batch.target, batch.condition, batch.mask, batch.labels
-    )
+    lesson = PainterLesson(painter, connector, [1.0] * 32, Lesson()).eval()
+    batch = _FewPaintings().batch([0, 1])
+    same = replace(batch, source=batch.source[:1].expand(2, -1, -1, -1))
     with torch.no_grad():
         noisy, sigma = torch.zeros_like(batch.source), torch.ones(2)
         with_words = lesson.predict(same, noisy, sigma, torch.tensor([False, False]))
@@ -92,5 +98,5 @@ def test_relative_error_counts_changed_tokens_alone():
     target[..., :2, :2] = 1
     half = target / 2
     half[..., 8:, 8:] = 9
-    batch = PaintingBatch(source, target, torch.zeros(1, 16, 192), torch.ones(1, 16), [""])
+    batch = Batch(target, source, torch.zeros(1, 16, 192), torch.ones(1, 16), [""])
     assert relative_error(batch, half, patch=2, threshold=0.02).item() == 0.25
