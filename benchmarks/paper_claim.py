@@ -11,15 +11,14 @@ Success is the oracle's verdict: the edit is done and the rest preserved.
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common import RESULTS, write_result
-from reading import percent, points, sentence
+from reading import kept, percent, points, recorded, sentence
 
 from dimrt import Editor
-from dimrt.export.nano.evaluate import Amount, Report, evaluate
+from dimrt.export.nano.evaluate import Amount, Part, Report, evaluate
 from dimrt.export.nano.judging import progress
 from dimrt.export.nano.shares import Difference, contrast_of, difference_of
 from dimrt.export.nano.trials import Condition, EditFunction, edit_with
@@ -102,16 +101,22 @@ def measure(edit: EditFunction, seed: int, cases: int, style: str, steps: int | 
     ways = conditions(style, steps)
     report = evaluate(edit, seed, Amount(usual=0, reasoning=cases), list(ways.values()), on_case=progress)
     differences = compare(report, ways)
-    rows = {
-        name: {way: asdict(report.conditions[condition.name].sets[name]) for way, condition in ways.items()}
-        for name in SETS
-    }
-    recorded = {
-        "rows": rows,
-        "differences": {name: {pair: asdict(d) for pair, d in found.items()} for name, found in differences.items()},
+    document = {
+        "percent": {
+            name: {way: _part(report.conditions[condition.name].sets[name]) for way, condition in ways.items()}
+            for name in SETS
+        },
+        "points": {name: {pair: kept(d) for pair, d in found.items()} for name, found in differences.items()},
         "reading": read(report, ways, differences),
     }
-    return report, recorded
+    return report, document
+
+
+def _part(part: Part) -> dict[str, Any]:
+    groups = {"edits": part.edits, "references": part.references}
+    return {"all": recorded(part.all)} | {
+        group: {name: recorded(row) for name, row in rows.items()} for group, rows in groups.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,16 +133,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cases = 1 if args.quick else args.cases
     editor = Editor.load(args.bundle, threads=args.threads)
-    report, recorded = measure(edit_with(editor), args.seed, cases, args.style, args.steps)
+    report, document = measure(edit_with(editor), args.seed, cases, args.style, args.steps)
     settings = {name: getattr(args, name) for name in ("style", "steps", "seed", "threads")} | {
         "cases": cases,
         "bundle": editor.bundle.manifest.name,
         "digest": editor.bundle.digest,
     }
     with tempfile.TemporaryDirectory() as temporary:
-        write_result("paper-claim", settings, recorded, Path(temporary) / "quick.json" if args.quick else args.out)
+        write_result("paper-claim", settings, document, Path(temporary) / "quick.json" if args.quick else args.out)
     print(table(report, conditions(args.style, args.steps)))
-    print("\n".join(["", *(f"- {line}" for line in recorded["reading"])]))
+    print("\n".join(["", *(f"- {line}" for line in document["reading"])]))
 
 
 if __name__ == "__main__":

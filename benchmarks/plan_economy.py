@@ -10,13 +10,12 @@ the tokens and which share of an edit's time the designer took to write them.
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from charts import Panel, Point, svg
 from common import RESULTS, write_result
-from reading import percent, points, verdict
+from reading import percent, points, recorded, verdict
 
 from dimrt import Editor
 from dimrt.export.nano.evaluate import Amount, Report, evaluate
@@ -47,12 +46,7 @@ def curve(report: Report, drawn: str) -> list[dict[str, Any]]:
             {
                 "planner": condition.condition.planner,
                 "style": None if condition.condition.planner == "none" else condition.condition.style,
-                "tokens": round(row.tokens, 1),
-                "success": asdict(row.both),
-                "plan_right": asdict(row.right) if row.right else None,
-                "slots": {name: asdict(share) for name, share in row.slots.items()},
-                "plan_s": round(row.plan_seconds, 4),
-                "edit_s": round(row.seconds, 4),
+                **recorded(row),
                 "plan_share_of_time": round(row.plan_seconds / row.seconds, 4) if row.seconds else 0.0,
             }
         )
@@ -145,16 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bundle": editor.bundle.manifest.name,
         "digest": editor.bundle.digest,
     }
-    recorded = {"curves": {drawn: curve(report, drawn) for drawn in SETS}, "reading": read(report)}
+    document = {"curves": {drawn: curve(report, drawn) for drawn in SETS}, "reading": read(report)}
     with tempfile.TemporaryDirectory() as temporary:
         out, picture = (Path(temporary) / name for name in ("quick.json", "quick.svg"))
         if not args.quick:
             out, picture = args.out, args.chart
-        write_result("plan-economy", settings, recorded, out)
+        write_result("plan-economy", settings, document, out)
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_text(chart(report), encoding="utf-8")
     print(table(report))
-    print("\n".join(f"- {line}" for line in recorded["reading"]))
+    print("\n".join(f"- {line}" for line in document["reading"]))
 
 
 if __name__ == "__main__":

@@ -38,15 +38,16 @@ def claimed():
 
 def test_a_plan_that_helps_is_read_as_such(claimed):
     _, recorded = claimed
-    gain = recorded["differences"]["reasoning"]["designer-none"]
-    assert gain["n"] == 70 and gain["only_second"] == 0 and gain["low"] > 0.2
-    assert recorded["differences"]["reasoning"]["designer-oracle"]["difference"] == 0
+    gain = recorded["points"]["reasoning"]["designer-none"]
+    assert gain["n"] == 70 and gain["only_second"] == 0 and gain["low"] > 20
+    assert recorded["points"]["reasoning"]["designer-oracle"]["difference"] == 0
     text = recorded["reading"]
     helped = "On reasoning edits, the designer's plan against no plan: +"
-    assert any(line.startswith(helped) and line.endswith("evidence that it helps.") for line in text)
+    assert any(line.startswith(helped) and line.endswith("evidence of a gain.") for line in text)
     assert any("the designer's plan against the oracle's plan: +0.0" in line and "no evidence" in line for line in text)
     assert any("100.0 %" in line and "word for word" in line for line in text)
-    assert list(recorded["rows"]["direct"]) == ["none", "designer", "oracle"]
+    success = {way: part["all"]["success"][0] for way, part in recorded["percent"]["reasoning"].items()}
+    assert list(success) == ["none", "designer", "oracle"] and success["none"] < success["designer"] == 100
     json.dumps(recorded)
 
 
@@ -75,7 +76,7 @@ def test_nothing_is_claimed_of_a_painter_that_cannot_paint():
 
 def test_a_plan_that_harms_is_read_as_such():
     found = difference_of([False] * 30, [True] * 30)
-    assert reading.verdict(found) == "evidence that it harms"
+    assert reading.verdict(found) == "evidence of a loss"
     assert reading.points(found).startswith("-100.0 points (95 %: -100.0 to -")
 
 
@@ -97,7 +98,8 @@ def test_the_curve_has_every_style_with_its_tokens_and_time(economy):
     none, full, brief, *_ = rows
     assert none["tokens"] == 0 < brief["tokens"] < full["tokens"]
     assert 0 == none["plan_share_of_time"] < brief["plan_share_of_time"] < full["plan_share_of_time"] < 1
-    assert set(brief["slots"]) == {"edit", "area"} and none["plan_right"] is None
+    assert brief["plan_edit"][0] == 100 and "plan_layout" in full and "plan_layout" not in brief
+    assert "plan_right" not in none
 
 
 def test_a_style_as_good_as_the_full_one_is_no_evidence_of_a_difference(economy):
