@@ -84,8 +84,8 @@ def test_engines_do_not_import_export() -> None:
 
 
 def test_imported_packages_are_declared() -> None:
-    core, export = requirements(), requirements("export")
-    everything = requirements("export", "dev", "pycuda")
+    core, export = requirements(), requirements("export", "parquet")
+    everything = requirements("export", "parquet", "dev", "pycuda")
     for path in sources("dimrt"):
         assert third_party(path) <= (core | GPU_SIDE if path.parent.name == "backends" else core), path
     for path in sources("dimrt.engines"):

@@ -150,7 +150,9 @@ class Parquet:
         try:
             import pyarrow.parquet
         except ModuleNotFoundError:
-            raise ResourceError(f"{path}: parquet files need pyarrow. Install it: pip install pyarrow") from None
+            raise ResourceError(
+                f'{path}: parquet files need pyarrow. Install it: pip install "dimrt[parquet]"'
+            ) from None
         self.path = path
         try:
             groups = pyarrow.parquet.ParquetFile(path).metadata
