@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
+import torch
 
 from dimrt.errors import InputError
 from dimrt.export.model.source import Source, load_part
@@ -65,7 +66,9 @@ def open_objective(config: TrainConfig, start: Source) -> Distillation:
     own = start.config.schedule
     guidance = own.guidance_scale if config.distill.guidance is None else config.distill.guidance
     painter, connector = load_trainable(start)
-    objective = build(Teacher(painter, connector, guidance), config.distill)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.loop.seed)  # of the critic's heads and the adapters
+        objective = build(Teacher(painter, connector, guidance), config.distill)
     if config.flow.checkpointing:
         painter.transformer.enable_gradient_checkpointing()
         objective.student.transformer.enable_gradient_checkpointing()

@@ -10,14 +10,17 @@ from distilling import SmallExamples, small_teacher
 
 from dimrt.errors import InputError
 from dimrt.export.train.config import TrainConfig, encode_config, load_config
+from dimrt.export.train.data.batch import Batch
 from dimrt.export.train.distill.consistency import ConsistencyDistillation, ConsistencySettings
 from dimrt.export.train.distill.critic import CriticSettings
+from dimrt.export.train.distill.launch import open_objective
 from dimrt.export.train.distill.lowrank import adapt, merge
 from dimrt.export.train.distill.objective import Distillation
 from dimrt.export.train.distill.result import painter_tensors, student_schedule, teacher_steps
 from dimrt.export.train.distill.sampling import paint
 from dimrt.export.train.loop import train
 from dimrt.export.train.settings import LoopSettings, OptimizerSettings
+from dimrt.export.train.start import Widened, open_start
 from dimrt.manifest import Distilled, Schedule
 from dimrt.schedule import painter_schedule
 
@@ -117,6 +120,33 @@ def test_whole_weights_are_written_under_the_painters_names() -> None:
     tensors = painter_tensors(way, Weights(way), dict(way.parameters_of("student")))  # type: ignore[arg-type]
     names = {f"painter.{name}" for name, _ in way.student.named_parameters()}
     assert set(tensors) == names - {"painter.null_condition"}
+
+
+def test_nano_is_a_teacher_of_its_preset() -> None:
+    """A residual painter with positions and patches: what its student says first is what it says itself."""
+    config = load_config("nano-sprint")
+    start = open_start(config.model, "edit", 0, offline=True)
+    way = open_objective(config, start)
+    painter = start.config.painter
+    shape = (2, painter.latent_channels, 16, 16)
+    generator = torch.Generator().manual_seed(0)
+    target, source, noise = torch.randn(3, *shape, generator=generator)
+    rows = torch.randn(2, 9, start.parts.designer.text_config.hidden_size, generator=generator)
+    batch = Batch(target, source, rows, torch.ones(2, 9), ["a", "b"])
+    loss, figures = way.loss("student", batch, 0, generator)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert float(figures["tangent"]) > 0
+    scene = way.teacher.scene(batch)
+    schedule = painter_schedule(student_schedule(start.config.schedule, way.facts(1), 1), 1, "student")
+    assert torch.equal(paint(way.student, scene, noise, schedule), paint(way.teacher.painter, scene, noise, schedule))
+
+
+def test_a_start_that_was_never_trained_is_no_teacher() -> None:
+    config = load_config("nano-sprint")
+    start = Widened(open_start(config.model, "edit", 0, offline=True))
+    with pytest.raises(InputError, match="a teacher is a trained"):
+        open_objective(config, start)
 
 
 @pytest.mark.parametrize("name", ["dim-4.6b-sprint", "nano-sprint"])
