@@ -234,10 +234,14 @@ class Editor:
         return tuple(names if has_photo else (graph for graph in names if graph != "vision"))
 
     def _check_memory(self, request: Request, graphs: Collection[str]) -> None:
-        """Refuse what can't fit before it is loaded; graphs that were checked are taken as loaded."""
+        """Refuse what can't fit before it is loaded, and load one role at a time where only that fits.
+
+        Graphs that were checked are taken as loaded.
+        """
         target = self._backend.target
         if target is not None and not self._checked.issuperset(graphs):
-            check_request(self.bundle, request, target, self._backend.residency, graphs, self._checked)
+            residency = self._backend.residency
+            self._backend.residency = check_request(self.bundle, request, target, residency, graphs, self._checked)
             self._checked.update(graphs)
 
     @contextmanager

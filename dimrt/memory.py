@@ -111,7 +111,7 @@ def estimate(
         size: the painter's picture in pixels (width, height); default the bundle's square.
         plan_tokens: length of the plan.
         guided: whether two rows are painted.
-        residency: "all" or "phased"; default the target's.
+        residency: "all" or "phased"; default the target's, with ONNX Runtime "phased" where "all" doesn't fit.
 
     Raises:
         BundleError: the bundle was exported before activations were recorded.
@@ -129,6 +129,8 @@ def estimate(
     device = target or Processor()
     setting = _on(device, Setting(size, plan_tokens, guided, residency=residency or device.residency))
     found = _at(bundle, setting, device.flavour, device.memory_bytes)
+    if residency is None and _goes_phased(device, found):
+        found = _at(bundle, replace(setting, residency="phased"), device.flavour, found.available)
     return found if found.fits else replace(found, advice=_advice(bundle, found, device.flavour))
 
 
@@ -158,7 +160,7 @@ def check_request(
     residency: Residency,
     graphs: Collection[str],
     loaded: Collection[str] = (),
-) -> None:
+) -> Residency:
     """`check_fits` for what a request is about to run on a device.
 
     Args:
@@ -167,6 +169,9 @@ def check_request(
         loaded: which are there already. Of a target's memory they are a part; what the system has left, which is what
             bounds ONNX Runtime, is already without them.
 
+    Returns:
+        The residency to run with: the backend's, or "phased" where ONNX Runtime has no room for both roles at once.
+
     Raises:
         ResourceError: as `check_fits`.
     """
@@ -174,8 +179,20 @@ def check_request(
     side = bundle.manifest.resolution.side
     tokens = min(PLAN_TOKENS, request.max_new_tokens)
     guided = request.guidance_scale != 1.0
-    setting = Setting((side, side), tokens, guided, residency=residency, graphs=tuple(held))
-    check_fits(bundle, device.flavour, device.memory_bytes, _on(device, setting), device=device.name)
+    setting = _on(device, Setting((side, side), tokens, guided, residency=residency, graphs=tuple(held)))
+    available = device.memory_bytes
+    if _goes_phased(device, _at(bundle, setting, device.flavour, available)):
+        setting = replace(setting, residency="phased")
+    check_fits(bundle, device.flavour, available, setting, device=device.name)
+    return setting.residency
+
+
+def _goes_phased(device: Device, found: Estimate) -> bool:
+    """Whether one role after the other is loaded though nobody said so: ONNX Runtime does where both don't fit.
+
+    A target's engines are another matter: what its residency says was measured there.
+    """
+    return device.flavour == "onnxruntime" and found.setting.residency == "all" and not found.fits
 
 
 def _on(device: Device, setting: Setting) -> Setting:
@@ -275,7 +292,8 @@ def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...
     options: list[tuple[str, Estimate]] = []
     phased = replace(setting, residency="phased")
     if setting.residency == "all":
-        options.append(('residency = "phased" in the target', _at(bundle, phased, flavour, available)))
+        how = "--residency phased" if flavour == "onnxruntime" else 'residency = "phased" in the target'
+        options.append((how, _at(bundle, phased, flavour, available)))
     for length in (2048, 1024):
         needed = axes(bundle.manifest, replace(setting, length=None))["language"]["length"]
         if setting.length is not None and needed <= length < setting.length:

@@ -64,6 +64,21 @@ def test_an_edit_that_cannot_fit_is_refused_with_what_would(nano: Bundle) -> Non
         check_fits(nano, "tensorrt", 1000, setting)
 
 
+def test_a_processor_goes_phased_where_both_roles_do_not_fit(nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, phased = estimate(nano, residency="all").peak, estimate(nano, residency="phased").peak
+    for free, residency, fits in (
+        (together, "all", True),
+        (together - 1, "phased", True),
+        (phased - 1, "phased", False),
+    ):
+        monkeypatch.setattr("dimrt.backends.base.available_memory", lambda free=free: free)
+        found = estimate(nano)
+        assert (found.setting.residency, found.fits) == (residency, fits)
+    monkeypatch.setattr("dimrt.backends.base.available_memory", lambda: together - 1)
+    found = estimate(nano, residency="all")
+    assert not found.fits and found.advice[0].startswith("--residency phased takes")
+
+
 def test_memory_that_no_one_knows_refuses_nothing(nano: Bundle) -> None:
     check_fits(nano, "tensorrt", None, Setting((128, 128)))
 

@@ -64,13 +64,37 @@ def test_each_step_is_refused_before_anything_is_loaded(
 
 
 def test_a_whole_edit_is_refused_before_anything_is_loaded(nano: Bundle, set_free: Callable[[int], None]) -> None:
-    set_free(taken(nano) - 1)
+    larger = max(taken(nano, *graphs) for graphs in ROLES.values())
+    set_free(larger - 1)
     editor = Editor(nano, LoadsNothing(nano))
     with pytest.raises(ResourceError, match=r"this edit takes about 0\.\d GB"):
         editor.edit(PHOTO, "make it red", OPTIONS)
-    set_free(taken(nano))
+    set_free(larger)
     with pytest.raises(AssertionError, match="was loaded"):
         editor.edit(PHOTO, "make it red", OPTIONS)
+
+
+def test_where_both_roles_do_not_fit_they_are_loaded_one_after_the_other(
+    nano: Bundle, set_free: Callable[[int], None], photo: NDArray[np.uint8]
+) -> None:
+    class Remembers(OrtBackend):
+        """Notes the most graphs that it held at once."""
+
+        most = 0
+
+        def engine(self, graph: str) -> Any:
+            engine = super().engine(graph)
+            self.most = max(self.most, len(self._engines))
+            return engine
+
+    roomy, tight = Remembers(nano, threads=1), Remembers(nano, threads=1)
+    set_free(taken(nano))
+    expected = Editor(nano, roomy).edit(photo, "make it red", OPTIONS)
+    set_free(taken(nano) - 1)
+    result = Editor(nano, tight).edit(photo, "make it red", OPTIONS)
+    assert (roomy.residency, roomy.most) == ("all", 7)
+    assert (tight.residency, tight.most) == ("phased", 4)
+    assert np.array_equal(result.image, expected.image)
 
 
 def test_a_step_needs_room_for_its_own_graphs_only(
