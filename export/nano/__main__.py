@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dimrt.export.nano.judging import evaluate
+from dimrt.export.nano.judging import evaluate, sheet
 
 
 @click.group(help=__doc__)
@@ -15,6 +15,7 @@ def main() -> None:
 
 
 main.add_command(evaluate)
+main.add_command(sheet)
 
 
 @main.command()

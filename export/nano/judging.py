@@ -117,3 +117,53 @@ def _guidance(word: str) -> float | None:
         return float(word)
     except ValueError:
         raise click.BadParameter(f"{word!r} is no number, and neither own nor off", param_hint="--guidance") from None
+
+
+@click.command()
+@seed_option
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PNG to write.")
+@click.option("--cases", type=click.IntRange(0), default=3, show_default=True, help="Scenes for each edit type.")
+@click.option("--reasoning", type=click.IntRange(0), default=0, show_default=True, help="As for evaluate.")
+@click.option("--photo-cases", type=click.IntRange(0), default=0, show_default=True, help="As for evaluate.")
+@click.option("--photos", type=click.Path(path_type=Path), default=HELD_OUT_PHOTOS, help="Folder of held-out photos.")
+@click.option("--plans", type=click.Choice(PLANNERS), default="designer", show_default=True)
+@click.option("--styles", default="full", show_default=True, metavar="NAME", help="Of full, short and brief.")
+@click.option("--steps", default="own", show_default=True, metavar="N", help="A number, own or teacher.")
+@bundle_option
+def sheet(
+    seed: int,
+    out: Path,
+    cases: int,
+    reasoning: int,
+    photo_cases: int,
+    photos: Path,
+    plans: Planner,
+    styles: str,
+    steps: str,
+    bundle: Path | None,
+) -> None:
+    """Draw a contact sheet: source, true result and output of held-out cases, unselected, with the verdicts."""
+    from PIL import Image
+
+    from dimrt import Editor
+    from dimrt.errors import DimrtError
+    from dimrt.export.nano import sheet as drawing
+    from dimrt.export.nano.trials import edit_with
+    from dimrt.files import atomic_write
+
+    (condition,) = combine(plans, styles, steps, "own")
+    if out.suffix.lower() != ".png":
+        raise click.BadParameter(f"{out} is no .png", param_hint="--out")
+    if not out.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+    if cases + reasoning + photo_cases == 0:
+        raise click.UsageError("there is nothing to draw: give --cases, --reasoning or --photo-cases above 0")
+    try:
+        trials = drawing.trials_of(seed, cases, reasoning, photos, photo_cases)
+        shown = drawing.run(edit_with(Editor.load(bundle)), trials, condition, progress)
+        with atomic_write(out) as file:
+            Image.fromarray(drawing.draw(shown)).save(file, "PNG", optimize=True)
+    except DimrtError as error:
+        raise click.ClickException(str(error)) from error
+    good = sum(case.good for case in shown)
+    click.echo(f"{out}: {len(shown)} cases, {good} reached")
