@@ -8,7 +8,7 @@ from dimrt.cli.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from dimrt.export.train.loop import TrainEvent
+    from dimrt.export.train.hooks import TrainEvent
 
 LINE_SECONDS = 30.0
 """Between two lines, where there is no terminal."""

@@ -22,7 +22,8 @@ from dimrt.export.train.data.problems import Problems
 from dimrt.export.train.data.spec import DataSpec
 from dimrt.export.train.estimate import Estimate, check_memory, estimate
 from dimrt.export.train.flow import FlowObjective
-from dimrt.export.train.loop import Hooks, TrainEvent, train
+from dimrt.export.train.hooks import Hooks, TrainEvent
+from dimrt.export.train.loop import train
 from dimrt.export.train.objective import Objective
 from dimrt.export.train.processes import Processes
 from dimrt.export.train.publish import Trained, write_checkpoint

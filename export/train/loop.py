@@ -7,22 +7,21 @@ numbered over all processes, so that two processes reach what one does that accu
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from dimrt.errors import Cancelled
 from dimrt.export.train.average import Average
 from dimrt.export.train.checkpoint import States, put_back
 from dimrt.export.train.data.batch import Batch, Examples
 from dimrt.export.train.data.order import Order
+from dimrt.export.train.hooks import Hooks, TrainEvent
 from dimrt.export.train.objective import Objective
 from dimrt.export.train.player import Player
 from dimrt.export.train.processes import Processes
@@ -33,37 +32,6 @@ from dimrt.export.train.stopping import interrupts, not_finite
 
 PRIMES = (1_000_003, 8_191, 131)
 """Mixed into the seed so that (seed, step, part, turn) rarely meet in one generator."""
-
-
-@dataclass(frozen=True)
-class TrainEvent:
-    """Progress: `step` of `steps` are done. `figures` are means over the steps since the last event that had some;
-    `left` is about how many seconds the rest takes, when that is known; `note` says what a person should know.
-    """
-
-    step: int
-    steps: int
-    figures: dict[str, float] = field(default_factory=dict)
-    seconds_per_step: float = 0.0
-    left: float | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What a run does beside training.
-
-    Attributes:
-        on_event: called in process 0.
-        sample: `sample(step, path)` paints held-out examples with the objective's modules and writes the picture `path`
-            if it is process 0; called in every process, in evaluation mode, while the objective holds the averages.
-        export: `export(folder, parameters)` writes a checkpoint folder of whole averaged parameters on the CPU, under
-            the objective's names; called in process 0.
-    """
-
-    on_event: Callable[[TrainEvent], None] = lambda event: None
-    sample: Callable[[int, Path], None] | None = None
-    export: Callable[[Path, Mapping[str, Tensor]], None] | None = None
 
 
 def train(

@@ -1,11 +1,15 @@
 """`dimrt train` from end to end, on the reference's tiny model and a few small pictures."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_harness import Dimrt, Outcome
+from cli_harness import Dimrt, Outcome, left_in, start
 from PIL import Image
 from tiny import write_tiny_checkpoint
 
@@ -87,6 +91,22 @@ def test_a_dry_run_says_what_would_be_trained_and_leaves_nothing(dimrt: Dimrt, p
     assert "absent.png" in done.err
     assert "everything is in place" in done.err
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
+def test_an_interrupted_run_keeps_its_state_and_says_how_to_go_on(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("train", place / "tiny.toml", "--checkpoint", place / "checkpoint", "--offline", "-o", out)
+    process = start(*words, "--set", "loop.steps=100000", "--set", "loop.sample_every=0", stderr=subprocess.PIPE)
+    while process.poll() is None and not (out / "log.jsonl").is_file():
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130, said.decode()
+    assert b"--resume" in said
+    assert b"Traceback" not in said
+    steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert left_in(out / "state") == [f"step-{steps[-1]:08}"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
 from dimrt.export.train.data.batch import Batch
-from dimrt.export.train.loop import Hooks, train
+from dimrt.export.train.hooks import Hooks, TrainEvent
+from dimrt.export.train.loop import train
 from dimrt.export.train.objective import Objective
 from dimrt.export.train.settings import LoopSettings, OptimizerSettings
 
@@ -149,4 +151,20 @@ def _train_split(folder: Path, until: int | None) -> None:
     def export(_folder: Path, parameters: Mapping[str, Tensor]) -> None:
         torch.save(dict(parameters), folder / f"result-{until}.pt")
 
-    train(objective, Points(), settings(), folder, Hooks(export=export), until=until)
+    def sample(step: int, path: Path) -> None:
+        """What the network makes of one point, called by itself as a painter is."""
+        made = objective.net(Points().source[:1].flatten(1))
+        if torch.distributed.get_rank() == 0:
+            torch.save(made, path.with_suffix(".pt"))
+
+    train(objective, Points(), settings(sample_every=6), folder, Hooks(export=export, sample=sample), until=until)
+
+
+def train_and_die(folder: Path) -> None:
+    """A run whose process is killed in its eighth step, to be called in a process of its own."""
+
+    def die(event: TrainEvent) -> None:
+        if event.step == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(Line(), Points(), settings(save_every=3), folder, Hooks(on_event=die))

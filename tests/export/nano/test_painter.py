@@ -10,7 +10,8 @@ import torch
 from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter, relative_error
 from dimrt.export.nano.paintings import Paintings, pad_conditions
 from dimrt.export.train.data.batch import Batch
-from dimrt.export.train.loop import Hooks, train
+from dimrt.export.train.hooks import Hooks
+from dimrt.export.train.loop import train
 from dimrt.export.train.settings import LoopSettings, OptimizerSettings
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loop_training import Duel, Line, Points, losses, run_two, settings
+from loop_training import Duel, Line, Points, losses, run_two, settings, train_and_die
 from torch import Tensor
 
 from dimrt.errors import Cancelled, CheckFailed, InputError
 from dimrt.export.train.checkpoint import States
-from dimrt.export.train.loop import Hooks, TrainEvent, train
+from dimrt.export.train.hooks import Hooks, TrainEvent
+from dimrt.export.train.loop import train
 from dimrt.export.train.settings import OptimizerSettings
 
 
@@ -30,16 +31,11 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path: Path, optimi
 
 
 def test_a_run_that_was_killed_goes_on_from_its_last_state(tmp_path: Path):
-    class Killed(Exception):
-        pass
-
-    def die(event: TrainEvent) -> None:
-        if event.step == 8:
-            raise Killed
-
     train(Line(), Points(), settings(), tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(Line(), Points(), settings(save_every=3), tmp_path / "killed", Hooks(on_event=die))
+    process = torch.multiprocessing.get_context("spawn").Process(target=train_and_die, args=(tmp_path / "killed",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert States(tmp_path / "killed", 2).steps() == [3, 6]
     assert max(losses(tmp_path / "killed")) == 8
     train(Line(), Points(), settings(), tmp_path / "killed")
@@ -102,6 +98,9 @@ def test_split_parameters_train_and_resume_like_whole_ones(one: tuple[Path, Line
     result = torch.load(two / "split" / "result-None.pt")
     for name, value in one[1].state_dict().items():
         torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-6)
+    sampled = torch.load(two / "split" / "samples" / "step-000012.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(sampled, one[1].net(Points().source[:1].flatten(1)), rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match="2 process"):
         train(Line(), Points(), settings(), two / "split")
 

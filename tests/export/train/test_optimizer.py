@@ -10,7 +10,8 @@ from torch import nn
 from dimrt.errors import CheckpointError, InputError
 from dimrt.export.train.average import Average
 from dimrt.export.train.checkpoint import States, import_state, load_averages
-from dimrt.export.train.loop import Hooks, Run, train
+from dimrt.export.train.hooks import Hooks
+from dimrt.export.train.loop import Run, train
 from dimrt.export.train.optimizer import hidden_matrices, orthogonal
 from dimrt.export.train.settings import OptimizerSettings
 
