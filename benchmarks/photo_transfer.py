@@ -47,7 +47,9 @@ def transfer(editor: Editor, photo: Photo, name: str) -> dict[str, Any]:
     truth = apply_filter(name, photo.pixels)
     image, ran = composite(photo.pixels, source, edit)
     rough, rough_ran = composite(photo.pixels, source, np.clip(edit + noise(edit.shape, 0), 0, 255))
-    levels = {mode: decibels(composite(photo.pixels, source, edit, mode)[0], truth) for mode in MODES}
+    others = [mode for mode in MODES if mode != ran]
+    levels = {mode: decibels(composite(photo.pixels, source, edit, mode)[0], truth) for mode in others}
+    levels.setdefault(ran, decibels(image, truth))
     return {
         "source": decibels(photo.pixels, truth),
         "ran": ran,
