@@ -28,8 +28,10 @@ from dimrt.prompt import Prompts, Turn
 from dimrt.rope import position_ids
 from dimrt.vision import VisionInput, condition_size, prepare
 
-AT_ONCE = 8
-"""Pictures that the autoencoder takes at a time: at 1024 pixels its activations are about 1 GB a picture."""
+PIXELS_AT_ONCE = 8 * 1024 * 1024
+"""That the autoencoder takes at a time: its activations are about 1 GB for a picture of 1024 x 1024."""
+TOKENS_AT_ONCE = 16 * 1024
+"""That the designer takes at a time: eight to ten conditions of DIM."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,12 @@ class Frozen:
             turns: from `turn`, all with a picture or all without.
             views: the pictures in them; None without.
         """
+        most = max(1, TOKENS_AT_ONCE // max(len(turn.ids) for turn in turns))
+        spans = [slice(start, start + most) for start in range(0, len(turns), most)]
+        return [rows for span in spans for rows in self._read(turns[span], None if views is None else views[span])]
+
+    def _read(self, turns: Sequence[Turn], views: Sequence[VisionInput] | None) -> list[Tensor]:
+        """Hidden states of the condition tokens of a few turns."""
         length = max(len(turn.ids) for turn in turns)
         ids = np.full((len(turns), length), self.facts.tokens.stop[-1], np.int64)
         for row, turn in enumerate(turns):
@@ -128,13 +136,15 @@ class Frozen:
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents float32 [B, C, h, w] of pictures [B, 3, H, W] in [-1, 1]."""
-        parts = pixels.to(self.device, torch.float32).split(AT_ONCE)
-        return torch.cat([self.autoencoder.encode(part).latent for part in parts]) * self.scale
+        parts = pixels.split(max(1, PIXELS_AT_ONCE // pixels[0, 0].numel()))
+        found = [self.autoencoder.encode(part.to(self.device, torch.float32)).latent for part in parts]
+        return torch.cat(found) * self.scale
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures float32 [B, 3, H, W], nominally in [-1, 1], of scaled latents."""
-        parts = (latents.to(self.device, torch.float32) / self.scale).split(AT_ONCE)
+        area = latents[0, 0].numel() * self.resolution.latent_factor**2
+        parts = (latents.to(self.device, torch.float32) / self.scale).split(max(1, PIXELS_AT_ONCE // area))
         return torch.cat([self.autoencoder.decode(part).sample for part in parts])
 
     @property

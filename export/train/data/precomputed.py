@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ OPEN_FILES = 64
 
 
 class Precomputed:
-    """Random access to the shards of a folder.
+    """Random access to the shards of a folder; from several threads, too.
 
     Sizes of all files are checked when it is opened, and the bytes of a shard when it is first used.
 
@@ -37,6 +38,7 @@ class Precomputed:
         self._weight = weight
         self._unverified = set(range(len(self._shards))) if verify == "bytes" else set()
         self._open: OrderedDict[int, None] = OrderedDict()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return self.index.examples
@@ -77,7 +79,8 @@ class Precomputed:
         Raises:
             InputError: they are of several sizes, or a shard is damaged.
         """
-        found = [self._shard(index).read(int(index - self._start(index))) for index in indices]
+        with self._lock:
+            found = [self._shard(index).read(int(index - self._start(index))) for index in indices]
         targets, sources, conditions, keys = zip(*found, strict=True)
         if len({target.shape for target in targets}) != 1:
             raise InputError(f"{self.folder}: a batch needs examples of one latent size")

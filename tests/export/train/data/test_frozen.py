@@ -17,6 +17,7 @@ from dimrt.designer import Designer
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.source import load_part
 from dimrt.export.pipeline import open_source
+from dimrt.export.train.data import frozen as frozen_parts
 from dimrt.export.train.data.crops import cut
 from dimrt.export.train.data.frozen import Frozen, frozen_digests
 from dimrt.export.train.data.problems import RowProblem
@@ -76,6 +77,28 @@ def test_a_batch_reads_each_row_as_alone(tiny: Frozen) -> None:
     together = tiny.conditions(turns, [tiny.view(photo) for photo in photos()])
     for turn, photo, rows in zip(turns, photos(), together, strict=True):
         torch.testing.assert_close(tiny.conditions([turn], [tiny.view(photo)])[0], rows, atol=1e-5, rtol=0)
+
+
+def test_large_batches_go_through_in_parts(tiny: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, views = [tiny.turn(text, picture=True) for text in TEXTS], [tiny.view(photo) for photo in photos()]
+    pixels = torch.from_numpy(np.stack([cut(photo, (96, 64)) for photo in photos()]))
+    whole, latents = tiny.conditions(turns, views), tiny.encode(pixels)
+    pictures = tiny.decode(latents)
+    monkeypatch.setattr(frozen_parts, "TOKENS_AT_ONCE", 2 * max(len(turn.ids) for turn in turns))
+    monkeypatch.setattr(frozen_parts, "PIXELS_AT_ONCE", 2 * 96 * 64)
+    for one, other in zip(whole, tiny.conditions(turns, views), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    torch.testing.assert_close(tiny.encode(pixels), latents, atol=1e-4, rtol=0)
+    torch.testing.assert_close(tiny.decode(latents), pictures, atol=1e-4, rtol=0)
+
+
+def test_a_designer_in_half_precision_reads_nearly_the_same(tiny: Frozen, tiny_checkpoint: Path) -> None:
+    half = Frozen.load(Checkpoint.open(tiny_checkpoint, offline=True), "cpu", torch.bfloat16)
+    assert half.designer.dtype == torch.bfloat16 and half.autoencoder.dtype == torch.float32
+    turns, views = [tiny.turn(text, picture=True) for text in TEXTS], [tiny.view(photo) for photo in photos()]
+    for one, other in zip(tiny.conditions(turns, views), half.conditions(turns, views), strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).norm() < 0.05 * one.norm()
 
 
 @pytest.mark.parametrize("size", [(140, 140), (112, 112), (84, 196), (28, 28)])
