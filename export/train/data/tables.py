@@ -178,9 +178,10 @@ class Parquet:
         import pyarrow.parquet
 
         group = next(index for index, end in enumerate(self._starts[1:]) if place < end)
-        if self._held is None or self._held[0] != group:
-            self._held = group, pyarrow.parquet.ParquetFile(self.path).read_row_group(group)
-        (fields,) = self._held[1].slice(place - self._starts[group], 1).to_pylist()
+        held = self._held
+        if held is None or held[0] != group:
+            self._held = held = group, pyarrow.parquet.ParquetFile(self.path).read_row_group(group)
+        (fields,) = held[1].slice(place - self._starts[group], 1).to_pylist()
         return _unpacked(fields)
 
 
