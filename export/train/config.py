@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import tomllib
 from msgspec import Struct, field
 
 from dimrt.errors import InputError
@@ -161,10 +160,10 @@ def _with_bases(path: Path) -> list[Layer]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return dict(msgspec.toml.decode(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}; check its permissions") from error
-    except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError
+    except (msgspec.DecodeError, ValueError) as error:
         raise InputError(f"{path}: not TOML: {error}; see the configurations in {FOLDER}") from error
 
 
@@ -207,8 +206,8 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """A TOML value; what isn't one is taken as text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return msgspec.toml.decode(f"value = {text}")["value"]
+    except (msgspec.DecodeError, ValueError):
         return text
 
 

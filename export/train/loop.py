@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn
@@ -85,7 +86,11 @@ class Run:
         self.step = self.restore()
         self.saved_step, self.saved_time = self.step, time.monotonic()
         self.record = Record(folder, self.step) if self.processes.rank == 0 else None
-        self.ahead = ThreadPoolExecutor(1)
+        device = self.processes.device
+        choose = (
+            partial(torch.cuda.set_device, device) if device.type == "cuda" else None
+        )  # a new thread's is the first
+        self.ahead = ThreadPoolExecutor(1, initializer=choose)
         self.coming: tuple[int, Future[list[Batch]]] | None = None
 
     def go(self, end: int) -> None:

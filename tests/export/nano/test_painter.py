@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter, relative_error
-from dimrt.export.nano.paintings import Paintings, pad_conditions
+from dimrt.export.nano.paintings import pad_conditions
 from dimrt.export.train.data.batch import Batch
 from dimrt.export.train.hooks import Hooks
 from dimrt.export.train.loop import train
@@ -71,12 +71,6 @@ def test_a_few_steps_teach_it_to_tell_two_conditions_apart(tmp_path: Path):
     train(lesson, _FewPaintings(), settings, tmp_path, hooks)
     assert errors[0] == 1.0
     assert np.mean(errors[-4:]) < 0.8
-
-
-def test_emphasis_decides_how_often_a_case_is_drawn():
-    paintings = Paintings.__new__(Paintings)
-    paintings.labels = [["remove", "photo blur"], ["photo warmer", "scene sepia"]]
-    assert list(paintings.weights()) == [1.0, 1.5, 0.7, 0.6]
 
 
 def test_the_null_condition_replaces_marked_rows():

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import tomllib
+from accelerate.commands.config.config_args import load_config_from_file
+from checkpoint_folders import PAINTER
 
 from dimrt.errors import InputError
-from dimrt.export.train.config import PRESETS, TrainConfig, differences, encode_config, load_config, with_data
+from dimrt.export.model.painter import Painter
+from dimrt.export.train.config import FOLDER, PRESETS, TrainConfig, differences, encode_config, load_config, with_data
 
 OWN = """
 base = "dim-4.6b-edit"
@@ -31,7 +33,7 @@ def write(folder: Path, text: str, name: str = "own.toml") -> Path:
 def test_every_preset_is_valid_and_survives_being_written_out(name: str):
     config = load_config(name)
     assert config.description
-    assert msgspec.convert(tomllib.loads(encode_config(config).decode()), TrainConfig) == config
+    assert msgspec.toml.decode(encode_config(config), type=TrainConfig) == config
 
 
 def test_the_published_recipe():
@@ -107,6 +109,18 @@ def test_data_of_the_command_line_replaces_the_configurations(tmp_path: Path):
     assert with_data(load_config("nano"), [str(tmp_path)]).nano.root == str(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         with_data(config, [str(tmp_path / "absent")])
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp", "machines"])
+def test_the_shipped_accelerate_files_are_read_and_name_the_painters_blocks(name: str):
+    file = load_config_from_file(str(FOLDER / "accelerate" / f"{name}.yaml"))
+    assert file.mixed_precision == "bf16"
+    assert file.num_processes == 8 * file.num_machines
+    assert str(file.distributed_type.value) == ("MULTI_GPU" if name == "ddp" else "FSDP")
+    if name != "ddp":
+        assert file.fsdp_config["fsdp_version"] == 2
+        blocks = {type(module).__name__ for module in Painter(PAINTER).modules()}
+        assert file.fsdp_config["fsdp_transformer_layer_cls_to_wrap"] in blocks
 
 
 def test_differences_name_the_keys():
