@@ -15,7 +15,7 @@ from dimrt.photo.detail import detail_is_gone, enlarged
 from dimrt.photo.local import blend, changed_region, fit_field, magnitude
 from dimrt.photo.planes import Floats, box_mean
 from dimrt.photo.read import Pixels
-from dimrt.photo.tone import Tone, fit_tone
+from dimrt.photo.tone import fit_tone
 
 Mode = Literal["auto", "tone", "local", "painted", "none"]
 Ran = Literal["tone", "local", "painted", "none", "unchanged"]
@@ -67,11 +67,10 @@ def composite(
     extent = float((region > 0.5).mean())
     if mode == "auto" and extent < SMALL:
         return _add(photo, photo, photo, source, change, region), "local"
-    tone = fit_tone(source, edit)
-    recoloured = _on_small(tone, source)
-    if mode == "auto" and extent > LARGE and detail_is_gone(recoloured, edit):
+    if mode == "auto" and extent > LARGE and detail_is_gone(source, edit):
         return enlarged(edit, size), "painted"
-    rest = edit - recoloured
+    tone = fit_tone(source, edit)
+    rest = edit - tone.predict(source)
     explained = not _fails(change, rest)
     if mode == "tone" or (mode == "auto" and explained and extent > LARGE):
         toned = tone.apply(photo)
@@ -98,8 +97,3 @@ def _add(under: Pixels, over: Pixels, photo: Pixels, source: Floats, change: Flo
     if not region.any():
         return under
     return blend(under, over, photo, fit_field(source, change, RADIUS), region)
-
-
-def _on_small(tone: Tone, source: Floats) -> Floats:
-    levels = np.floor(np.clip(source, 0, 255) + np.float32(0.5)).astype(np.uint8)
-    return tone.apply(levels).astype(np.float32)

@@ -2,16 +2,19 @@
 the result, and what was painted is enlarged as it is."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dimrt.photo.planes import Floats, box_mean, enlarge, strips
 from dimrt.photo.read import Pixels
+from dimrt.photo.tone import fit_tone
 
-DETAIL = 2
-"""Radius, in pixels of the small picture, of the window whose mean isn't detail."""
-PLACE = 5
-"""Radius of the window in which detail is compared."""
+FINEST, COARSEST = 2, 1 / 32
+"""Radius of the window whose mean isn't detail: from so many pixels of the small picture to this share of its longer
+side. The finest detail that the picture has decides."""
 VISIBLE = 8.0
 """Levels: detail weaker than this (root mean square) says nothing, as autoencoder noise is of its size."""
+ENOUGH = 0.02
+"""Share of the picture that must have visible detail for it to decide."""
 SURVIVES = (0.5, 0.4)
 """Detail survives in a place where the edit repeats more than the first share of it, or where the edit's own detail has
 more than the second share of its energy (above the noise that the painter leaves everywhere)."""
@@ -19,29 +22,39 @@ GONE = 0.2
 """The detail is gone when it survives in less than this share of the places that had some."""
 
 
-def detail_is_gone(expected: Floats, edit: Floats) -> bool:
+def detail_is_gone(source: Floats, edit: Floats) -> bool:
     """Whether almost nowhere the edit shows the detail that it should have if only its colours had changed.
 
-    The share that the edit repeats is the coefficient of a regression through zero, which the painter's noise doesn't
-    move; so a rough painting of the photo isn't taken for a blur of it.
+    What it should have follows from the coarse parts of both pictures, which a blur leaves alone: the map of colours
+    between these, applied to the whole source. The share of it that the edit repeats is the coefficient of a regression
+    through zero, which the painter's noise doesn't move; so a rough painting of the photo isn't taken for a blur of it.
 
     Args:
-        expected: float32 [h, w, 3], 0 to 255, the source with the map of colours that fits the edit best.
-        edit: float32 [h, w, 3].
+        source, edit: float32 [h, w, 3], 0 to 255.
     """
-    before, after = expected - box_mean(expected, DETAIL), edit - box_mean(edit, DETAIL)
-    energy, left, common = (box_mean((one * other).mean(-1), PLACE) for one, other in _pairs(before, after))
+    coarse = max(FINEST, round(COARSEST * max(edit.shape[:2])))
+    expected = fit_tone(box_mean(source, coarse), box_mean(edit, coarse)).predict(source)
+    radius = FINEST
+    while radius <= coarse:
+        survives = _survives(expected, edit, radius)
+        if survives.size >= ENOUGH * edit.shape[0] * edit.shape[1]:
+            return float(survives.mean()) < GONE
+        radius *= 2
+    return False
+
+
+def _survives(expected: Floats, edit: Floats, radius: int) -> NDArray[np.bool_]:
+    """For every pixel around which `expected` has visible detail, whether the edit still shows it; bool [n]."""
+    before, after = expected - box_mean(expected, radius), edit - box_mean(edit, radius)
+    energy, left, common = (
+        box_mean((one * other).mean(-1), 2 * radius + 1)
+        for one, other in ((before, before), (after, after), (before, after))
+    )
     detailed = energy > VISIBLE**2
-    if not detailed.any():
-        return False
     above_noise = np.maximum(left - np.quantile(left, 0.2), 0)
     repeated, own = common[detailed] / energy[detailed], above_noise[detailed] / energy[detailed]
-    survives = (repeated > SURVIVES[0]) | (own > SURVIVES[1])
-    return float(survives.mean()) < GONE
-
-
-def _pairs(before: Floats, after: Floats) -> tuple[tuple[Floats, Floats], ...]:
-    return (before, before), (after, after), (before, after)
+    survives: NDArray[np.bool_] = (repeated > SURVIVES[0]) | (own > SURVIVES[1])
+    return survives
 
 
 def enlarged(picture: Floats, size: tuple[int, int]) -> Pixels:

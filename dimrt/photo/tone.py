@@ -50,6 +50,11 @@ class Tone:
         lookup = ImageFilter.Color3DLUT(LOOKUP, ordered, channels=3, target_mode="RGB")
         return np.asarray(Image.fromarray(pixels).filter(lookup))
 
+    def predict(self, picture: Floats) -> Floats:
+        """The map on float levels [h, w, 3], rounded before and after."""
+        levels = np.floor(np.clip(picture, 0, 255) + np.float32(0.5)).astype(np.uint8)
+        return self.apply(levels).astype(np.float32)
+
 
 def fit_tone(source: Floats, edit: Floats) -> Tone:
     """Fit the map that takes the colours of `source` to those of `edit`.

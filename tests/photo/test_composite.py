@@ -252,6 +252,16 @@ def test_a_blur_takes_the_detail_of_the_full_size_photo_away(photo: np.ndarray, 
     assert sharpness(image) < 0.1 * sharpness(photo)
 
 
+def test_a_blur_is_seen_by_the_finest_detail_that_there_is() -> None:
+    """A large painter's picture of soft blobs: nothing happens within five pixels, but the blobs go."""
+    blobs = np.random.default_rng(8).normal(128, 30, (96, 96, 3)).clip(0, 255).astype(np.uint8)
+    photo = np.asarray(Image.fromarray(blobs).resize((1024, 1024), Image.Resampling.BICUBIC))
+    source = small(photo, 768)
+    edit = np.asarray(Image.fromarray(source.astype(np.uint8)).filter(ImageFilter.GaussianBlur(14))).astype(np.float32)
+    assert composite(photo, source, edit)[1] == "painted"
+    assert composite(photo, source, edited("warm", source))[1] == "tone"
+
+
 @pytest.mark.parametrize("noisy", [False, True])
 def test_an_edit_that_depends_on_the_place_stays_sharp(photo: np.ndarray, noisy: bool) -> None:
     truth, source = darkened_corners(photo), small(photo)
