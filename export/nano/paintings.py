@@ -61,7 +61,7 @@ class Collection:
 
 DRAWING = Collection(
     name="drawing",
-    shards=24,
+    shards=32,
     mixture=Mixture(
         photos=0.05,
         textures=0.03,
@@ -70,7 +70,7 @@ DRAWING = Collection(
     ),
     styles=(("brief", 1.0),),
 )
-"""The first lesson: short plans with several edits each, so that every example teaches many places of the picture."""
+"""The first lesson: short plans with one to five edits each, so that every example teaches many places of the picture."""
 
 EDITING = Collection(
     name="editing",

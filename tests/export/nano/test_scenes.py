@@ -160,8 +160,12 @@ def test_reasoning_cases_name_neither_the_items_place_nor_all_it_is(kind):
         assert item not in case.instruction or kind == "add"
 
 
-def test_many_edits_touch_several_places():
-    for index in range(10):
+def test_many_edits_touch_one_place_each():
+    counts = set()
+    for index in range(25):
         case = scene_case(generator("training", 9, index), "many", (0.2, 0.2, 0.2, 0.2, 0.1, 0.1))
-        assert 2 <= len(case.plan.edit.split(" then ")) <= 5
-        assert len(set(case.plan.area.split(" and "))) == len(case.plan.edit.split(" then "))
+        edits, areas = case.plan.edit.split(" then "), case.plan.area.split(" and ")
+        assert len(set(areas)) == len(edits)
+        assert all(area in edit for edit, area in zip(edits, areas, strict=True))
+        counts.add(len(edits))
+    assert counts == {1, 2, 3, 4, 5}
