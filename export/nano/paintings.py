@@ -70,7 +70,7 @@ DRAWING = Collection(
     ),
     styles=(("brief", 1.0),),
 )
-"""The first lesson: short plans with one to five edits each, so that every example teaches many places of the picture."""
+"""The first lesson: short plans with one to five edits, so that an example teaches several places of the picture."""
 
 EDITING = Collection(
     name="editing",
