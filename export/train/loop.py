@@ -137,7 +137,8 @@ class Run:
             part = self.processes.rank * len(batches) + number
             generator = seeded(self.settings.seed, self.step, part, turn)
             with self.processes.gradients(self.model, share=number == len(batches) - 1):
-                loss, figures = self.model(player.name, batch.to(self.processes.device), self.step, generator)
+                with self.processes.accelerator.autocast():  # FSDP casts parameters alone, not what meets them
+                    loss, figures = self.model(player.name, batch.to(self.processes.device), self.step, generator)
                 self.processes.accelerator.backward(loss / len(batches))
             losses.append(loss.item())
             means.add({f"{player.name}/loss": losses[-1]} | {f"{player.name}/{n}": v for n, v in figures.items()})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from dimrt.export.train.data.batch import Batch
 from dimrt.export.train.hooks import Hooks, TrainEvent
@@ -132,6 +132,7 @@ def _enter(rank: int, port: int, folder: Path) -> None:
     train(Duel(), Points(), settings(), folder / "duel")
     _train_split(folder / "split", 7)
     _train_split(folder / "split", None)
+    _train_split(folder / "half", None, precision="bf16")
     torch.distributed.destroy_process_group()
 
 
@@ -143,10 +144,11 @@ def _train_plainly(rank: int, folder: Path) -> None:
         torch.save(objective.state_dict(), folder / "result.pt")
 
 
-def _train_split(folder: Path, until: int | None) -> None:
-    """A run whose parameters are split over the processes; the whole ones are exported."""
+def _train_split(folder: Path, until: int | None, precision: str = "fp32") -> None:
+    """A run whose parameters are split over the processes; the whole ones are exported. In bfloat16 they are cast as
+    accelerate has FSDP do it."""
     objective = Line()
-    fully_shard(objective)
+    fully_shard(objective, mp_policy=MixedPrecisionPolicy(torch.bfloat16 if precision == "bf16" else None))
 
     def export(_folder: Path, parameters: Mapping[str, Tensor]) -> None:
         torch.save(dict(parameters), folder / f"result-{until}.pt")
@@ -157,7 +159,14 @@ def _train_split(folder: Path, until: int | None) -> None:
         if torch.distributed.get_rank() == 0:
             torch.save(made, path.with_suffix(".pt"))
 
-    train(objective, Points(), settings(sample_every=6), folder, Hooks(export=export, sample=sample), until=until)
+    train(
+        objective,
+        Points(),
+        settings(sample_every=6, precision=precision),
+        folder,
+        Hooks(export=export, sample=sample),
+        until=until,
+    )
 
 
 def train_and_die(folder: Path) -> None:

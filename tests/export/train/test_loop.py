@@ -105,6 +105,14 @@ def test_split_parameters_train_and_resume_like_whole_ones(one: tuple[Path, Line
         train(Line(), Points(), settings(), two / "split")
 
 
+def test_split_parameters_are_cast_to_half_precision_and_kept_whole(one: tuple[Path, Line], two: Path):
+    half, whole = losses(two / "half"), losses(one[0])
+    assert half != losses(two / "split")
+    assert half[12] == pytest.approx(whole[12], rel=0.1)
+    result = torch.load(two / "half" / "result-None.pt")
+    assert {value.dtype for value in result.values()} == {torch.float32}
+
+
 def test_two_processes_train_two_players(two: Path, tmp_path: Path):
     train(Duel(), Points(), settings(accumulate=2), tmp_path)
     for player in ("student", "critic"):
