@@ -95,7 +95,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train a painter and its connector; the designer and the autoencoder stay as they are.
+    """Train a painter on pictures and plans, with its connector; designer and autoencoder stay as they are.
 
     CONFIG is dim-4.6b-t2i, dim-4.6b-edit-stage1, dim-4.6b-edit, nano-drawing, nano, or a .toml file. The result,
     RUN/checkpoint, is what `dimrt export --checkpoint` takes. Several GPUs: accelerate launch -m dimrt.cli train …
