@@ -12,16 +12,16 @@ for equally many optimizer steps, and are compared with its samples at one, two 
 
 `python benchmarks/distill_choice.py` takes some minutes of one core and writes results/distill-choice.json.
 
-What was chosen by it (one seed; differences below 0.02 mean nothing; the floor is 0.06, the teacher itself has 1.02,
-0.82 and 0.41 at one, two and four steps):
+What was chosen by it. One seed: a longer run of the same ways differed by up to 0.04, so smaller differences mean
+little. The floor is 0.06; the guided teacher itself has 1.02, 0.82 and 0.41 at one, two and four steps.
 
-- Guidance alone repeats its teacher exactly at 30 steps and half the cost, and can't do with few: it stays a way of its
-  own.
+- Guidance alone repeats its teacher within the floor at 30 steps and half the cost, and can't do with few: it stays a
+  way of its own.
 - The exact tangent of consistency diverges (2.5 at one step) on the painter's time embedding, which turns by radians
   from one timestep to the next. Over five whole timesteps the same objective gives 0.12, 0.12 and 0.13. That is the
   default; it also needs no forward derivatives.
-- The critic is worth its cost, three more calls a step: 0.09, 0.10 and 0.11, and the best single step. SANA-Sprint's
-  recipe with that tangent is the preset for the real model.
+- With the critic it is 0.09, 0.10 and 0.11: nearer at every count, though by no more than runs differ, for nearly four
+  times the cost of a step. SANA-Sprint's recipe with that tangent is the real model's preset; nano's has no critic.
 - Fresh noise and kept noise are equal at two steps; at four the fresh is nearer (0.11 against 0.15), while the kept has
   fewer points off. A consistency function is trained on independent noise, so fresh is taken.
 - The teacher's solver on a student works (0.16) and is no better than the student's own steps: it is there on demand.
