@@ -69,7 +69,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make a painter that needs few steps and no guidance, from the one of CHECKPOINT (a DIM folder or hub id, or nano).
+    """Make a painter that needs few steps and no guidance, from CHECKPOINT (a DIM folder or hub id, or nano).
 
     The result, RUN/checkpoint, is what `dimrt export --checkpoint` takes; its schedule is in it, and the bundle takes
     it from there. Several GPUs: accelerate launch -m dimrt.cli distill …
