@@ -1,7 +1,6 @@
 """`python -m dimrt.export.nano`: make and judge the nano model."""
 
 import logging
-import time
 from pathlib import Path
 
 import click
@@ -20,19 +19,18 @@ main.add_command(sheet)
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--look-steps", default=300, show_default=True, help="Steps of the vision phase (64 pictures each).")
-@click.option("--steps", default=1150, show_default=True, help="Steps of the plan phase (24 turns each).")
-@click.option("--minutes", type=float, help="Stop after this long, the learning rate falling to fit.")
+@click.option("--look-steps", type=int, help="Steps of the first phase (64 pictures each) [default: the recipe's].")
+@click.option("--steps", type=int, help="Steps of the second phase (24 turns each) [default: the recipe's].")
 @click.option("--threads", default=1, show_default=True)
-def designer(folder: Path, look_steps: int, steps: int, minutes: float | None, threads: int) -> None:
+def designer(folder: Path, look_steps: int | None, steps: int | None, threads: int) -> None:
     """Train the designer in FOLDER, or go on with what stands there; the result is FOLDER/qwen."""
     import torch
 
     from dimrt.export.nano.designer_training import Recipe, train_designer
 
     torch.set_num_threads(threads)
-    end = time.time() + minutes * 60 if minutes else None
-    train_designer(folder, Recipe(look_steps=look_steps, steps=steps), finish_at=end)
+    usual = Recipe()
+    train_designer(folder, Recipe(look_steps=look_steps or usual.look_steps, steps=steps or usual.steps))
 
 
 @main.command()

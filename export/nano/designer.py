@@ -1,7 +1,7 @@
 """Nano's designer: a tiny Qwen2.5-VL, the facts its host needs, and its forward pass over batches of equal pictures."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +178,10 @@ class Views:
     cos: Tensor
     sin: Tensor
     order: Tensor
+
+    def to(self, device: torch.device | str) -> "Views":
+        """The same on a device."""
+        return Views(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def view_pictures(pictures: list[NDArray[np.uint8]], vision: Vision) -> Views:

@@ -142,9 +142,11 @@ def read_conditions(
     ids = np.full((len(turns), length), facts.tokens.stop[-1], np.int64)
     for row, turn in enumerate(turns):
         ids[row, : len(turn.ids)] = turn.ids
-    images = embed_pictures(designer, view_pictures(pictures, facts.vision))
-    hidden = run_text(designer, torch.from_numpy(ids), images, text_positions(ids[0], facts.tokens))
-    return [hidden[row, turn.condition].float() for row, turn in enumerate(turns)]
+    device = designer.device
+    images = embed_pictures(designer, view_pictures(pictures, facts.vision).to(device))
+    positions = text_positions(ids[0], facts.tokens).to(device)
+    hidden = run_text(designer, torch.from_numpy(ids).to(device), images, positions).float().cpu()
+    return [hidden[row, turn.condition] for row, turn in enumerate(turns)]
 
 
 EMPHASIS = {

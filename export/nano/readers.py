@@ -53,7 +53,7 @@ class TextReader(nn.Module):
         """
         rows, columns = torch.nonzero(read, as_tuple=True)
         guesses = self.maps(hidden[rows, columns]).view(len(rows), RECALLED, HIDDEN)
-        back = torch.arange(RECALLED)
+        back = torch.arange(RECALLED, device=ids.device)
         places = (columns[:, None] - back).clamp_min(0)
         inside = read[rows[:, None], places] & (columns[:, None] >= back)
         logits = guesses[inside] @ embedding.T

@@ -76,10 +76,11 @@ def read_basis(folder: Path) -> Basis:
 
 
 def load_designer(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
-    """The frozen designer of `folder/designer/qwen`."""
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(
+    """The frozen designer of `folder/designer/qwen`, on a GPU where there is one."""
+    designer = Qwen2_5_VLForConditionalGeneration.from_pretrained(
         folder / "designer" / "qwen", attn_implementation="eager", dtype=torch.float32
-    ).eval()
+    )
+    return designer.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def stage_of(lesson: str) -> Stage:

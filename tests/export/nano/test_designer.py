@@ -13,20 +13,16 @@ from dimrt.export.nano.designer import (
     load_prompts,
     run_text,
     save_designer,
-    text_positions,
     view_pictures,
 )
 from dimrt.export.nano.designer_training import (
-    IGNORED,
+    PlanLesson,
     Recipe,
-    encode_turn,
-    rate_at,
     train_designer,
-    training_turns,
-    turn_batch,
 )
 from dimrt.export.nano.readers import RECALLED, TextReader, scene_labels
 from dimrt.export.nano.scenes import sample_scene
+from dimrt.export.nano.turns import FORMS, IGNORED, Turns, encode_turn, turn_batch
 from dimrt.export.nano.writing import write_plans
 from dimrt.vision import window_order
 
@@ -64,10 +60,8 @@ def test_batched_pictures_equal_the_librarys_vision_tower(setting, cases):
 def test_batched_text_equals_the_librarys_model(setting, cases):
     model, prompts, facts = setting
     batch = turn_batch(cases, ["write full", "read brief", "bare"], prompts, facts)
-    views = view_pictures(batch.pictures, facts.vision)
-    positions = text_positions(batch.ids[0].numpy(), facts.tokens)
-    hidden = run_text(model, batch.ids, embed_pictures(model, views), positions)
-    patches, grids = library_inputs(views, facts)
+    hidden = run_text(model, batch.ids, embed_pictures(model, batch.views), batch.positions)
+    patches, grids = library_inputs(batch.views, facts)
     kinds = (batch.ids == facts.tokens.image_pad).int()
     expected = model.model(
         input_ids=batch.ids, pixel_values=patches, image_grid_thw=grids, mm_token_type_ids=kinds
@@ -94,13 +88,16 @@ def test_batches_pad_at_the_end_and_learn_no_padding(setting, cases):
         assert (batch.ids[row, -1] == facts.tokens.stop[1]) or batch.ids.shape[1] % 16 == 0
 
 
-def test_training_turns_depend_on_the_step_alone(setting):
+def test_turns_are_drawn_by_their_numbers_and_grouped_by_form(setting):
     _, prompts, facts = setting
-    first = training_turns(TINY, 3, prompts, facts)
-    training_turns(TINY, 40, prompts, facts)
-    again = training_turns(TINY, 3, prompts, facts)
-    assert torch.equal(first.ids, again.ids)
-    assert not torch.equal(first.ids, training_turns(TINY, 4, prompts, facts).ids)
+    turns = Turns(60, 0, prompts, facts)
+    brief = [index for index, size in enumerate(turns.sizes()) if FORMS[size[0]] == "read brief"][:3]
+    first = turns.batch(brief)
+    turns.batch([1, 5])
+    assert torch.equal(first.ids, turns.batch(brief).ids)
+    assert first.read.any() and all(key.startswith("read brief") for key in first.keys)
+    many = [index for index, size in enumerate(turns.sizes()) if FORMS[size[0]] == "many"]
+    assert "3. Local" in prompts.decode(turns.batch(many[:1]).ids[0].numpy())
 
 
 def test_scene_labels_name_every_slot():
@@ -169,7 +166,7 @@ def replace_limit(facts, limit):
 def test_training_moves_every_matrix_and_saves_the_result(tmp_path, tokenizer_path):
     (tmp_path / "tokenizer.json").write_bytes(tokenizer_path.read_bytes())
     trained = train_designer(tmp_path, TINY)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
+    assert (tmp_path / "plan" / "state" / "step-00000003").is_dir()
     assert (tmp_path / "qwen" / "model.safetensors").exists()
     fresh = dict(build_designer(tokenizer_path).named_parameters())
     for name, value in trained.named_parameters():
@@ -178,32 +175,25 @@ def test_training_moves_every_matrix_and_saves_the_result(tmp_path, tokenizer_pa
 
 
 def test_a_resumed_run_repeats_an_unbroken_one(tmp_path, tokenizer_path, monkeypatch):
-    from dimrt.export.nano import designer_training
-
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "tokenizer.json").write_bytes(tokenizer_path.read_bytes())
     whole = train_designer(tmp_path / "whole", TINY)
-    step, original = 0, designer_training._step
+    step, original = 0, PlanLesson.loss
 
     def power_cut(*arguments):
         nonlocal step
         step += 1
-        if step == 4:
-            raise KeyboardInterrupt
+        if step == 2:
+            raise RuntimeError("power cut")
         return original(*arguments)
 
-    monkeypatch.setattr(designer_training, "_step", power_cut)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(PlanLesson, "loss", power_cut)
+    with pytest.raises(RuntimeError, match="power cut"):
         train_designer(tmp_path / "broken", TINY)
     resumed = train_designer(tmp_path / "broken", TINY)
     for (name, value), other in zip(whole.named_parameters(), resumed.parameters(), strict=True):
-        assert torch.allclose(value, other, atol=1e-6), name
-
-
-def test_the_rate_warms_up_stays_and_falls():
-    rates = [rate_at(fraction, step, 10) for fraction, step in ((0, 0), (0, 4), (0.3, 50), (0.8, 90), (1.0, 100))]
-    assert rates == pytest.approx([0.1, 0.5, 1.0, 0.5, 0.02])
+        assert torch.equal(value, other), name
 
 
 @torch.no_grad()
