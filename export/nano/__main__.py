@@ -66,7 +66,7 @@ def assemble(folder: Path, output: Path | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--processes", default=1, show_default=True, help="Of the painter's training.")
 def train(folder: Path, processes: int) -> None:
-    """The whole recipe: designer, autoencoder, painter, checkpoint, all in FOLDER. Run it again to go on."""
+    """The whole recipe: designer, autoencoder, painter, student, checkpoints, all in FOLDER. Run it again to go on."""
     import torch
 
     from dimrt.export.nano import recipe
@@ -77,7 +77,9 @@ def train(folder: Path, processes: int) -> None:
         torch.set_num_threads(1)
         train_designer(folder / "designer", Recipe())
     recipe.train_painter(folder, processes)
-    recipe.assemble_checkpoint(folder, folder / "checkpoint")
+    if not (folder / "checkpoint").exists():
+        recipe.assemble_checkpoint(folder, folder / "checkpoint")
+    recipe.train_student(folder, processes)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ folder/designer      the designer (see designer_training), frozen before the pai
 folder/dc-ae         the autoencoder, and basis.npz it was built from
 folder/<lesson>/     for each of the painter's lessons, its training set
 folder/<lesson>/run  and its run: the state and log of painter and connector, samples, checkpoint
-folder/checkpoint    the assembled DIM checkpoint
+folder/checkpoint    the assembled DIM checkpoint, the student's teacher
+folder/student       the student's run; its checkpoint is what nano ships
 """
 
 import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +55,8 @@ class Stage:
 STAGES = (Stage(DRAWING, "nano-drawing"), Stage(EDITING, "nano"))
 """The painter's lessons in order; each starts from the averaged weights of the one before."""
 
-Work = Callable[[Path, Stage, int, int], None]
-"""(root folder, stage, rank, number of processes)"""
+Work = Callable[[int, int], None]
+"""(rank, number of processes)"""
 
 
 def train_autoencoder(folder: Path) -> AutoencoderDC:
@@ -91,7 +93,7 @@ def stage_of(lesson: str) -> Stage:
 def prepare(root: Path, stage: Stage, processes: int) -> None:
     """Render a stage's cases, encode them, and run the frozen designer over them."""
     train_autoencoder(root)
-    _in_processes(write_paintings, root, stage, processes)
+    _in_processes(partial(write_paintings, root, stage), processes)
 
 
 def write_paintings(root: Path, stage: Stage, rank: int, processes: int) -> None:
@@ -107,19 +109,26 @@ def write_paintings(root: Path, stage: Stage, rank: int, processes: int) -> None
 
 def train_stage(root: Path, stage: Stage, processes: int) -> None:
     """Train painter and connector to the stage's last step, or go on with what stands there."""
-    _in_processes(_train, root, stage, processes)
+    number = STAGES.index(stage)
+    before = STAGES[number - 1].run(root) / "checkpoint" if number else None
+    _in_processes(partial(_train, root, stage.preset, stage.run(root), before), processes)
 
 
-def _train(root: Path, stage: Stage, rank: int, processes: int) -> None:
+def train_student(root: Path, processes: int) -> None:
+    """Distill the assembled checkpoint to its last step, or go on with what stands there."""
+    _in_processes(partial(_train, root, "nano-sprint", root / "student", root / "checkpoint"), processes)
+
+
+def _train(root: Path, preset: str, place: Path, begin: Path | None, rank: int, processes: int) -> None:
+    """One process of a run by a preset, from the weights of checkpoint `begin` where it begins with some."""
     from dimrt.export.train import launch
     from dimrt.export.train.config import load_config
 
-    place, number = stage.run(root), STAGES.index(stage)
     values = [f'nano.root="{root.resolve()}"']
-    if number:
-        values.append(f'model.checkpoint="{STAGES[number - 1].run(root).resolve() / "checkpoint"}"')
+    if begin is not None:
+        values.append(f'model.checkpoint="{begin.resolve()}"')
     begun = (place / "config.toml").is_file()
-    launch.run(launch.prepare(load_config(stage.preset, values)), place, resume=begun)
+    launch.run(launch.prepare(load_config(preset, values)), place, resume=begun)
 
 
 def load_painter(root: Path) -> tuple[Painter, nn.Module]:
@@ -141,23 +150,23 @@ def train_painter(root: Path, processes: int) -> None:
         train_stage(root, stage, processes)
 
 
-def _in_processes(work: Work, root: Path, stage: Stage, processes: int) -> None:
+def _in_processes(work: Work, processes: int) -> None:
     """Run `work` in this process, or in several with one thread each, as `accelerate launch` starts them."""
     if processes == 1:
-        work(root, stage, 0, 1)
+        work(0, 1)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(_enter, (work, root, stage, processes, port), nprocs=processes)
+    multiprocessing.spawn(_enter, (work, processes, port), nprocs=processes)
 
 
-def _enter(rank: int, work: Work, root: Path, stage: Stage, processes: int, port: int) -> None:
+def _enter(rank: int, work: Work, processes: int, port: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ["ACCELERATE_USE_CPU"] = str(not torch.cuda.is_available()).lower()
-    work(root, stage, rank, processes)
+    work(rank, processes)
 
 
 def assemble_checkpoint(folder: Path, output: Path) -> DIM:
