@@ -9,25 +9,36 @@ from dimrt.export.nano.scenes import CELLS, Scene
 from dimrt.export.nano.shapes import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
 IMAGE_TOKENS = 16
+CELL_TOKENS = tuple(row * 4 + column for row in (0, 1, 3) for column in (0, 1, 3))
+"""Of the 4 x 4 image tokens, the one at the middle of each cell of the 3 x 3 grid (the middle itself lies between two).
+"""
 RECALLED = 6
 """Tokens that a hidden state of the condition gives back: its own and those before it (see `TextReader`)."""
 
 
 class SceneReader(nn.Module):
-    """Reads a scene off the image tokens with one linear layer. It only serves training: it gives the vision tower a
-    direct reason to tell shapes, colours, sizes and backgrounds apart."""
+    """Reads a scene off the image tokens. It only serves training: it gives the vision tower a direct reason to tell
+    shapes, colours, sizes and backgrounds apart.
+
+    Each cell is read off one token, and by one linear layer for all cells: what stands somewhere is then written in the
+    same way everywhere, and the language model can learn to read it there once for all places.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.sizes = [(len(table) + 1) for _ in CELLS for table in (SHAPES, COLOURS, SIZES)]
-        self.sizes += [len(TEXTURES) + 1, len(BACKGROUNDS) + 1]
-        self.head = nn.Linear(IMAGE_TOKENS * HIDDEN, sum(self.sizes))
+        self.item_sizes = [len(table) + 1 for table in (SHAPES, COLOURS, SIZES)]
+        self.background_sizes = [len(TEXTURES) + 1, len(BACKGROUNDS) + 1]
+        self.item = nn.Linear(HIDDEN, sum(self.item_sizes))
+        self.background = nn.Linear(HIDDEN, sum(self.background_sizes))
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross entropy and accuracy over all slots. `images` [B,16,hidden], `labels` int64 [B, slots]."""
-        parts = self.head(images.flatten(1).float()).split(self.sizes, dim=1)
-        losses = [functional.cross_entropy(part, labels[:, index]) for index, part in enumerate(parts)]
-        hits = [(part.argmax(1) == labels[:, index]).float().mean() for index, part in enumerate(parts)]
+        images = images.float()
+        items = self.item(images[:, CELL_TOKENS]).split(self.item_sizes, dim=2)
+        background = self.background(images.mean(1)).split(self.background_sizes, dim=1)
+        guesses = [part[:, cell] for cell in range(len(CELLS)) for part in items] + list(background)
+        losses = [functional.cross_entropy(part, labels[:, index]) for index, part in enumerate(guesses)]
+        hits = [(part.argmax(1) == labels[:, index]).float().mean() for index, part in enumerate(guesses)]
         return torch.stack(losses).mean(), torch.stack(hits).mean()
 
 
