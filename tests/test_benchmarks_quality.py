@@ -18,6 +18,7 @@ from dimrt import EditOptions, Editor
 from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.blueprint import Blueprint
 from dimrt.bundle import Bundle
+from dimrt.export.nano.filters import FILTERS
 from dimrt.manifest import GRAPHS
 
 ROOT = Path(__file__).parent.parent
@@ -175,7 +176,7 @@ def quality_design(manifest):
 def test_cases_are_the_same_for_a_seed_and_held_out_photographs_are_among_them():
     cases = quality_cases.draw_cases(2, 1, 9)
     again = quality_cases.draw_cases(2, 1, 9)
-    assert len(cases) == 2 * 9 + 11
+    assert len(cases) == 2 * 9 + len(FILTERS)
     assert all(
         np.array_equal(a.source, b.source) and a.instruction == b.instruction for a, b in zip(cases, again, strict=True)
     )
