@@ -1,22 +1,18 @@
 """`dimrt distill`: a painter becomes one that needs few steps and no guidance."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from dimrt.cli.console import Console, print_json
 from dimrt.cli.options import output_options
-from dimrt.cli.train import check_folder, overrides, without_packages_explained
-from dimrt.cli.train import describe as describe_run
-from dimrt.cli.training import TrainView
+from dimrt.cli.train import Wish, describe, overrides, run_shown
 
 if TYPE_CHECKING:
     from dimrt.export.train.launch import Prepared
 
 
-def describe(prepared: "Prepared") -> list[str]:
+def describe_student(prepared: "Prepared") -> list[str]:
     """What will be distilled, in lines."""
     facts = prepared.result.schedule.distilled
     assert facts is not None
@@ -27,7 +23,7 @@ def describe(prepared: "Prepared") -> list[str]:
     return [
         f"teacher   {prepared.start.config.name}: {facts.teacher_steps} steps, guidance {facts.guidance_scale:g}",
         f"student   {counts} steps without guidance, by {way}{adapters}",
-        *describe_run(prepared),
+        *describe(prepared),
     ]
 
 
@@ -75,38 +71,9 @@ def command(
     it from there. Several GPUs: accelerate launch -m dimrt.cli distill …
     Needs the export extra: pip install "dimrt[export]".
     """
-    if out is None and not dry_run:
-        raise click.UsageError("Give the run's folder with -o/--out, or --dry-run.", click.get_current_context())
-    first = int(os.environ.get("RANK", "0")) == 0
-    if out is not None and first:
-        check_folder(out, resume)
-    with without_packages_explained("distill"):
-        from dimrt.export.train import launch
-        from dimrt.export.train.config import load_config, with_data
-    given = overrides(settings, checkpoint)
-    given += [f"distill.lora.rank={lora}"] if lora is not None else []
-    given += [f"distill.guidance={guidance}"] if guidance is not None else []
-    preset = "nano-sprint" if checkpoint == "nano" else "dim-4.6b-sprint"
-    chosen = with_data(load_config(config or preset, given), data)
-    console = Console(quiet=quiet or not first, as_json=as_json)
-    prepared = launch.prepare(chosen, offline=offline, notify=console.note)
-    for line in describe(prepared):
-        console.note(line)
-    with TrainView(console) as view:
-        if dry_run or out is None:
-            launch.dry_run(prepared, view.on_event)
-        else:
-            launch.run(prepared, out, resume=resume, on_event=view.on_event)
-    if not first:
-        return
-    if dry_run or out is None:
-        console.note(f"one step took {view.seconds:.2f} s: everything is in place")
-    else:
-        console.note(f"wrote {out / 'checkpoint'}. Use it: dimrt export --checkpoint {out / 'checkpoint'}")
-    if as_json:
-        document: dict[str, Any] = {
-            "output": None if dry_run else str(out),
-            "steps": view.step,
-            "figures": view.figures,
-        }
-        print_json(document)
+    values = overrides(settings, checkpoint)
+    values += [f"distill.lora.rank={lora}"] if lora is not None else []
+    values += [f"distill.guidance={guidance}"] if guidance is not None else []
+    preset = config or ("nano-sprint" if checkpoint == "nano" else "dim-4.6b-sprint")
+    wish = Wish(out, data, resume=resume, dry_run=dry_run, offline=offline, as_json=as_json, quiet=quiet)
+    run_shown("distill", preset, values, wish, describe_student)

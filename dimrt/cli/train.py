@@ -1,8 +1,9 @@
 """`dimrt train`: data becomes a painter."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,31 +102,52 @@ def command(
     RUN/checkpoint, is what `dimrt export --checkpoint` takes. Several GPUs: accelerate launch -m dimrt.cli train …
     Needs the export extra: pip install "dimrt[export]".
     """
+    values = overrides(settings, checkpoint)
+    wish = Wish(out, data, resume=resume, dry_run=dry_run, offline=offline, as_json=as_json, quiet=quiet)
+    run_shown("train", config, values, wish, describe)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options that `dimrt train` and `dimrt distill` share."""
+
+    out: Path | None
+    data: tuple[str, ...]
+    resume: bool
+    dry_run: bool
+    offline: bool
+    as_json: bool
+    quiet: bool
+
+
+def run_shown(
+    command: str, config: str, values: list[str], wish: Wish, about: Callable[["Prepared"], list[str]]
+) -> None:
+    """Check, prepare and show a run. `values` are "key=value" over `config`; `about` says what will be done."""
+    out, dry_run = wish.out, wish.dry_run
     if out is None and not dry_run:
         raise click.UsageError("Give the run's folder with -o/--out, or --dry-run.", click.get_current_context())
     first = int(os.environ.get("RANK", "0")) == 0
     if out is not None and first:
-        check_folder(out, resume)
-    with without_packages_explained("train"):
+        check_folder(out, wish.resume)
+    with without_packages_explained(command):
         from dimrt.export.train import launch
         from dimrt.export.train.config import load_config, with_data
-    chosen = load_config(config, overrides(settings, checkpoint))
-    chosen = with_data(chosen, data)
-    console = Console(quiet=quiet or not first, as_json=as_json)
-    prepared = launch.prepare(chosen, offline=offline, notify=console.note)
-    for line in describe(prepared):
+    console = Console(quiet=wish.quiet or not first, as_json=wish.as_json)
+    chosen = with_data(load_config(config, values), wish.data)
+    prepared = launch.prepare(chosen, offline=wish.offline, notify=console.note)
+    for line in about(prepared):
         console.note(line)
     with TrainView(console) as view:
         if dry_run or out is None:
             launch.dry_run(prepared, view.on_event)
         else:
-            launch.run(prepared, out, resume=resume, on_event=view.on_event)
+            launch.run(prepared, out, resume=wish.resume, on_event=view.on_event)
     if not first:
         return
     if dry_run or out is None:
         console.note(f"one step took {view.seconds:.2f} s: everything is in place")
     else:
         console.note(f"wrote {out / 'checkpoint'}. Use it: dimrt export --checkpoint {out / 'checkpoint'}")
-    if as_json:
-        where = None if dry_run else str(out)
-        print_json({"output": where, "steps": view.step, "figures": view.figures})
+    if wish.as_json:
+        print_json({"output": None if dry_run else str(out), "steps": view.step, "figures": view.figures})
