@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dimrt.cli.options import output_options
-from dimrt.cli.train import Wish, describe, overrides, run_shown
+from dimrt.cli.train import Wish, describe, overrides, run_options, run_shown
 
 if TYPE_CHECKING:
     from dimrt.export.train.launch import Prepared
@@ -32,25 +31,11 @@ def describe_student(prepared: "Prepared") -> list[str]:
 @click.option(
     "--config", metavar="NAME|FILE", help="dim-4.6b-sprint, nano-sprint or a .toml file [default: by the checkpoint]."
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="RUN", help="The run's folder.")
-@click.option(
-    "--data",
-    "data",
-    multiple=True,
-    metavar="DIR|FILE",
-    help="Precomputed data, or a TOML file of [[data]] tables; instead of the configuration's. Repeatable.",
-)
 @click.option("--lora", type=click.IntRange(min=1), metavar="RANK", help="Train adapters; merged when written.")
 @click.option(
     "--guidance", type=click.FloatRange(0, 100), metavar="X", help="The teacher's guidance scale [default: its own]."
 )
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another value, as loop.steps=100. Repeatable."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--dry-run", is_flag=True, help="Check everything, take one step, leave nothing.")
-@click.option("--offline", is_flag=True, help="Open no socket: use folders and what was fetched before.")
-@output_options
+@run_options
 def command(
     checkpoint: str,
     config: str | None,

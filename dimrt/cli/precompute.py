@@ -1,6 +1,5 @@
 """`dimrt precompute`: latents and conditions of data sets, computed once for training."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dimrt.cli.bar import Bar, duration
 from dimrt.cli.console import Console, print_json
 from dimrt.cli.options import check_writable, output_options
 from dimrt.cli.train import without_packages_explained
-from dimrt.cli.training import LINE_SECONDS, lasting
 from dimrt.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from dimrt.export.train.data.precompute import PrecomputeEvent
     from dimrt.export.train.data.spec import DataSpec
 
@@ -24,60 +21,21 @@ SHORT = ("dim-edit", "pairs", "folders")
 """Kinds of sets that need no table."""
 
 
-class PrecomputeView:
-    """Shows the events of one job: a bar on a terminal, lines elsewhere. A context manager."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar: Bar | None = None
-        self._said = time.monotonic()
-
-    def __enter__(self) -> "PrecomputeView":
-        """Nothing is drawn before the first row."""
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+class PrecomputeView(Bar):
+    """Shows the events of one job; a context manager."""
 
     def on_event(self, event: "PrecomputeEvent") -> None:
         """Show one event."""
         if event.note is not None:
-            self._note(f"note      {event.note}")
-        elif self._console.terminal and not self._console.as_json:
-            self._draw(event)
-        elif time.monotonic() - self._said >= LINE_SECONDS or event.done == event.total:
-            self._said = time.monotonic()
-            self._note(describe_event(event))
-
-    def _note(self, text: str) -> None:
-        """A line; above the bar where there is one."""
-        if self._bar is None:
-            self._console.note(text)
+            self.note(f"note      {event.note}")
         else:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _draw(self, event: "PrecomputeEvent") -> None:
-        if self._bar is None:
-            from rich.console import Console as RichConsole
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
-
-            self._bar = RichProgress(
-                BarColumn(), TextColumn("{task.fields[text]}"), console=RichConsole(stderr=True), transient=True
-            )
-            self._bar.add_task("rows", total=event.total, text="")
-            self._bar.start()
-        task = self._bar.task_ids[0]
-        self._bar.update(task, completed=event.done, total=event.total, text=describe_event(event))
+            self.show(describe_event(event), event.done, event.total, due=event.done == event.total)
 
 
 def describe_event(event: "PrecomputeEvent") -> str:
     """How many rows are done and how long the rest takes."""
     out = f", {event.left_out:,} left out" if event.left_out else ""
-    left = "" if event.left is None else f", about {lasting(event.left)} left"
+    left = "" if event.left is None else f", about {duration(event.left)} left"
     return f"{event.done:,} of {event.total:,} rows{out}{left}"
 
 

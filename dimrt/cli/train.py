@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dimrt.cli.console import Console, print_json
-from dimrt.cli.options import check_writable, output_options
+from dimrt.cli.options import apply, check_writable, output_options
 from dimrt.cli.training import TrainView
 from dimrt.errors import InputError, ResourceError
 
@@ -66,24 +66,30 @@ def describe(prepared: "Prepared") -> list[str]:
     ]
 
 
+run_options = apply(
+    click.option("-o", "--out", type=click.Path(path_type=Path), metavar="RUN", help="The run's folder."),
+    click.option(
+        "--data",
+        "data",
+        multiple=True,
+        metavar="DIR|FILE",
+        help="Precomputed data, or a TOML file of [[data]] tables; instead of the configuration's. Repeatable.",
+    ),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another value, as loop.steps=100. Repeatable."
+    ),
+    click.option("--resume", is_flag=True, help="Go on with the run in --out."),
+    click.option("--dry-run", is_flag=True, help="Check everything, take one step, leave nothing."),
+    click.option("--offline", is_flag=True, help="Open no socket: use folders and what was fetched before."),
+    output_options,
+)
+"""What `dimrt train` and `dimrt distill` share."""
+
+
 @click.command("train")
 @click.argument("config", metavar="CONFIG")
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="RUN", help="The run's folder.")
-@click.option(
-    "--data",
-    "data",
-    multiple=True,
-    metavar="DIR|FILE",
-    help="Precomputed data, or a TOML file of [[data]] tables; instead of the configuration's. Repeatable.",
-)
 @click.option("--checkpoint", metavar="DIR|HUB_ID|nano", help="Weights to begin with [default: the configuration's].")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another value, as loop.steps=100. Repeatable."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--dry-run", is_flag=True, help="Check everything, take one step, leave nothing.")
-@click.option("--offline", is_flag=True, help="Open no socket: use folders and what was fetched before.")
-@output_options
+@run_options
 def command(
     config: str,
     out: Path | None,

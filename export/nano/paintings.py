@@ -20,7 +20,7 @@ from dimrt.export.nano.cases import Case, Mixture, Stream, draw_case, generator
 from dimrt.export.nano.designer import embed_pictures, run_text, text_positions, view_pictures
 from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.filters import FILTERS
-from dimrt.export.train.data.batch import Batch
+from dimrt.export.train.data.batch import Batch, pad_conditions
 from dimrt.files import atomic_folder
 from dimrt.manifest import Designer
 from dimrt.prompt import Prompts
@@ -187,19 +187,7 @@ class Paintings:
         places = [divmod(index, self.size) for index in indices]
         latents = np.stack([self.latents[shard][i] for shard, i in places]).astype(np.float32)
         found = [self.rows[s][self.starts[s][i] : self.starts[s][i + 1]] for s, i in places]
-        condition, mask = pad_conditions([torch.from_numpy(rows.astype(np.float32)) for rows in found])
+        condition, mask = pad_conditions([torch.from_numpy(rows.astype(np.float32)) for rows in found], _PADDING)
         pair = torch.from_numpy(latents)
         keys = [f"{self.labels[s][i]} {index}" for index, (s, i) in zip(indices, places, strict=True)]
         return Batch(target=pair[:, 1], source=pair[:, 0], condition=condition, mask=mask, keys=keys)
-
-
-def pad_conditions(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Conditions [N_i, hidden] as one tensor [B, N, hidden] and its mask [B, N]; N is a multiple of 16, because
-    processors prepare anew for every length."""
-    length = -(-max(len(part) for part in rows) // _PADDING) * _PADDING
-    condition = torch.zeros(len(rows), length, rows[0].shape[1])
-    mask = torch.zeros(len(rows), length)
-    for row, part in enumerate(rows):
-        condition[row, : len(part)] = part
-        mask[row, : len(part)] = 1
-    return condition, mask

@@ -151,7 +151,7 @@ def test_an_interrupted_export_says_how_to_go_on(checkpoint: Path, out: Path) ->
 def test_progress_without_a_terminal_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """A phase once when it starts and once when it's done, and a line about bytes now and then."""
     clock = iter(range(0, 10_000, 20))
-    monkeypatch.setattr("dimrt.cli.exporting.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("dimrt.cli.bar.time.monotonic", lambda: float(next(clock)))
     measured = Measured(max_abs=0.1, relative=2e-4, limit=1e-2, cases=2, layers=2)
     events = [
         ExportEvent("step", 3, 10),

@@ -57,9 +57,12 @@ class Examples(Protocol):
         """
 
 
-def pad_conditions(conditions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Conditions [N_i, D] of several examples as one float32 [B, N, D], N the longest, and their mask [B, N]."""
-    longest = max(len(rows) for rows in conditions)
+def pad_conditions(conditions: Sequence[Tensor], multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """Conditions [N_i, D] of several examples as one float32 [B, N, D], and their mask [B, N].
+
+    N is the longest, rounded up to a multiple: processors prepare anew for every length.
+    """
+    longest = -(-max(len(rows) for rows in conditions) // multiple) * multiple
     padded = conditions[0].new_zeros(len(conditions), longest, conditions[0].shape[1], dtype=torch.float32)
     mask = padded.new_zeros(len(conditions), longest)
     for index, rows in enumerate(conditions):

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from dimrt.export.nano.painter import Lesson, PainterLesson, make_painter, relative_error
-from dimrt.export.nano.paintings import pad_conditions
-from dimrt.export.train.data.batch import Batch
+from dimrt.export.train.data.batch import Batch, pad_conditions
 from dimrt.export.train.hooks import Hooks
 from dimrt.export.train.loop import train
 from dimrt.export.train.settings import LoopSettings, OptimizerSettings
@@ -35,7 +34,7 @@ class _FewPaintings:
         source = sources[list(indices)]
         target = source.clone()
         target[:, 0] *= torch.where(kinds == 0, 2.0, -1.0)[:, None, None]
-        condition, mask = pad_conditions([words[kind] for kind in kinds])
+        condition, mask = pad_conditions([words[kind] for kind in kinds], 16)
         return Batch(target, source, condition, mask, ["double" if kind == 0 else "negate" for kind in kinds])
 
 
