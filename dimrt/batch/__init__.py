@@ -1,0 +1,1 @@
+"""Editing folders of photos, on one machine or several."""

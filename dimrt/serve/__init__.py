@@ -1,0 +1,1 @@
+"""The local HTTP endpoint and its page."""
