@@ -174,6 +174,7 @@ class Job(Generic[R]):
             self._queue.running = None
         self._wake()
         self._watchers.clear()
+        del self  # as in `result`: the traceback leads here
 
     def _drain(self, editor: Editor) -> R:
         work, self._work = self._work, None
@@ -323,4 +324,5 @@ def _run_next(editor: Editor, queue: _Queue) -> bool:
         job._state = "running"
         queue.running = job
     job._run(editor)
+    del job  # as in `Job.result`
     return True
