@@ -7,11 +7,12 @@ import click
 
 from dimrt.cli.console import Console, print_json
 from dimrt.cli.options import bundle_options, check_writable, output_option, output_options, planning_options
-from dimrt.cli.running import Device, describe_plan, load_editor
+from dimrt.cli.running import Device, load_editor
 from dimrt.errors import InputError
 from dimrt.events import PhaseStarted, PlanReady
 from dimrt.files import atomic_write
 from dimrt.options import EditOptions
+from dimrt.wire import plan_json
 
 if TYPE_CHECKING:
     from dimrt.editor import Editor
@@ -74,4 +75,4 @@ def command(
             file.write(plan.blueprint.text.encode() + b"\n")
         console.note(f"wrote     {out}")
     if as_json:
-        print_json({"plan": describe_plan(plan.blueprint, plan.style), "output": None if out is None else str(out)})
+        print_json({"plan": plan_json(plan.blueprint, plan.style), "output": None if out is None else str(out)})

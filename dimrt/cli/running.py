@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from dimrt.cli.console import Console
 
 if TYPE_CHECKING:
-    from dimrt.blueprint import Blueprint
     from dimrt.editor import Editor
     from dimrt.result import EditResult
 
@@ -27,29 +26,11 @@ def load_editor(
     return editor
 
 
-def describe_plan(blueprint: "Blueprint | None", style: str | None) -> dict[str, Any] | None:
-    """A plan as JSON: its text, its style (null when it was given) and its five sections, "" for one it lacks."""
-    if blueprint is None:
-        return None
-    return {"text": blueprint.text, "style": style, "sections": blueprint.sections}
-
-
 def describe_result(result: "EditResult", out: Path) -> dict[str, Any]:
     """The JSON document of a finished picture."""
-    height, width = result.image.shape[:2]
-    return {
-        "output": str(out),
-        "width": width,
-        "height": height,
-        "plan": describe_plan(result.blueprint, result.plan_style),
-        "seed": result.seed,
-        "steps": result.steps,
-        "guidance_scale": result.guidance_scale,
-        "composite": result.composite,
-        "bundle": result.bundle,
-        "provider": result.provider,
-        "seconds": {phase: round(seconds, 4) for phase, seconds in result.timings.items()},
-    }
+    from dimrt.wire import result_json
+
+    return {"output": str(out), **result_json(result)}
 
 
 def note_result(result: "EditResult", out: Path, console: Console) -> None:
