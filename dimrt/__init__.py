@@ -25,12 +25,13 @@ if TYPE_CHECKING:
         InputError,
         ResourceError,
     )
-    from dimrt.events import Event, PhaseFinished, PhaseStarted, PlanReady, PlanText, Progress
+    from dimrt.events import Event, PhaseFinished, PhaseStarted, PlanReady, PlanText, Preview, Progress
     from dimrt.interop import DeviceArray
     from dimrt.options import EditOptions
     from dimrt.photo.read import Photo, read_photo
     from dimrt.photo.write import write_photo
     from dimrt.result import Design, EditResult
+    from dimrt.session import Session
 
     load = Editor.load
 
@@ -55,8 +56,10 @@ __all__ = [
     "Photo",
     "PlanReady",
     "PlanText",
+    "Preview",
     "Progress",
     "ResourceError",
+    "Session",
     "load",
     "read_photo",
     "write_photo",
@@ -76,12 +79,13 @@ _HOMES = {
         "InputError",
         "ResourceError",
     ),
-    "dimrt.events": ("Event", "PhaseFinished", "PhaseStarted", "PlanReady", "PlanText", "Progress"),
+    "dimrt.events": ("Event", "PhaseFinished", "PhaseStarted", "PlanReady", "PlanText", "Preview", "Progress"),
     "dimrt.interop": ("DeviceArray",),
     "dimrt.options": ("EditOptions",),
     "dimrt.photo.read": ("Photo", "read_photo"),
     "dimrt.photo.write": ("write_photo",),
     "dimrt.result": ("Design", "EditResult"),
+    "dimrt.session": ("Session",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from dimrt.autoencoder import Autoencoder
 from dimrt.backends.base import ROLES, Backend, Role, Tensor
 from dimrt.blueprint import Blueprint
 from dimrt.bundle import Bundle
@@ -14,16 +15,18 @@ from dimrt.designer import Designer, View
 from dimrt.errors import BundleError, InputError
 from dimrt.events import Event, PlanReady, PlanText, Progress
 from dimrt.interop import CudaArray
-from dimrt.painter import Latent, Painter, start_noise
+from dimrt.painter import Latent, Painter, Show, start_noise
 from dimrt.phases import Phases
 from dimrt.photo.composite import composite
 from dimrt.photo.fit import Frame, from_painter, painter_frame, to_levels, to_painter
-from dimrt.photo.read import Photo, Pixels
+from dimrt.photo.read import Pixels
+from dimrt.preview import Previewer
 from dimrt.prompt import Turn
 from dimrt.request import Request
 from dimrt.result import EditResult
 from dimrt.schedule import painter_schedule
-from dimrt.vision import condition_size, fit_size, prepare
+from dimrt.subject import Subject
+from dimrt.vision import condition_size, fit_size
 
 Size = tuple[int, int]
 
@@ -54,6 +57,7 @@ class Chain:
         self._backend = backend
         self._designer = Designer(bundle, backend)
         self._painter = Painter(bundle, backend)
+        self._autoencoder = Autoencoder(backend)
 
     def check_task(self, has_photo: bool) -> None:
         """Refuse a photo for a text-to-image bundle, and none for an editing one.
@@ -81,19 +85,20 @@ class Chain:
         self._backend.close()
 
     def edit(
-        self, photo: Photo, instruction: str, request: Request, phases: Phases
+        self, subject: Subject, instruction: str, request: Request, phases: Phases
     ) -> Generator[Event, None, EditResult]:
         """Photo and instruction to edited photo."""
-        frame = self.frame(photo, request)
-        brief = yield from self.design(photo, instruction, request, phases)
-        source = yield from phases.once("encode", partial(self.encode, photo, frame))
+        frame = self.frame(subject, request)
+        brief = yield from self.design(subject, instruction, request, phases)
+        source = yield from phases.once("encode", partial(self.encode, subject, frame))
         noise = start_noise(request.seed, self._backend.shape(source))
-        latent = yield from self.paint(brief, source, noise, request, phases)
+        show = Previewer(self.to_host(source), to_painter(subject.photo, frame)).show if request.previews else None
+        latent = yield from self.paint(brief, source, noise, request, phases, show)
         pixels = yield from phases.once("decode", partial(self.decode, latent))
         painted = from_painter(pixels)
         if request.composite == "none" or request.frame == "crop":
             return self._result(painted, painted, brief, request, "none", phases)
-        image, mode = yield from phases.once("composite", partial(self._composite, photo, source, pixels, request))
+        image, mode = yield from phases.once("composite", partial(self._composite, subject, frame, pixels, request))
         return self._result(image, painted, brief, request, mode, phases)
 
     def generate(self, prompt: str, request: Request, phases: Phases) -> Generator[Event, None, EditResult]:
@@ -105,11 +110,11 @@ class Chain:
         return self._result(painted, painted, brief, request, "none", phases)
 
     def design(
-        self, photo: Photo | None, instruction: str, request: Request, phases: Phases
+        self, subject: Subject | None, instruction: str, request: Request, phases: Phases
     ) -> Generator[Event, None, Brief]:
         """Vision, plan (when the designer is to write one) and condition."""
         vision = self._facts.designer.vision
-        size = condition_size(vision) if photo is not None else None
+        size = condition_size(vision) if subject is not None else None
         self._check_text("instruction", instruction, size)
         blueprint = request.plan
         if blueprint is not None:
@@ -117,20 +122,20 @@ class Chain:
             yield PlanReady(blueprint)
         self._enter("designer")
         view = None
-        if photo is not None and size is not None:
+        if subject is not None and size is not None:
             writes = blueprint is None and request.think
             native = writes and request.plan_view == "native"
-            first = fit_size(*photo.size, vision) if native else size
-            view = yield from phases.once("vision", partial(self._view, photo, first))
+            first = fit_size(*subject.photo.size, vision) if native else size
+            view = yield from phases.once("vision", partial(self._view, subject, first))
             if writes:
                 blueprint = yield from self._plan(instruction, view, request, phases)
         text = instruction if blueprint is None else blueprint.text
-        condition = yield from phases.once("condition", partial(self._condition, text, photo, size, view))
+        condition = yield from phases.once("condition", partial(self._condition, text, subject, size, view))
         return Brief(blueprint, condition)
 
-    def frame(self, photo: Photo, request: Request) -> Frame:
+    def frame(self, subject: Subject, request: Request) -> Frame:
         """How the photo becomes the painter's picture."""
-        return painter_frame(photo.size, self._facts.resolution, request.frame)
+        return painter_frame(subject.photo.size, self._facts.resolution, request.frame)
 
     def latent_shape(self) -> tuple[int, int, int, int]:
         """Shape of the latent that generate paints."""
@@ -138,37 +143,35 @@ class Chain:
         side = resolution.side // resolution.latent_factor
         return 1, self._facts.painter.latent_channels, side, side
 
-    def encode(self, photo: Photo, frame: Frame) -> Tensor:
+    def encode(self, subject: Subject, frame: Frame) -> Tensor:
         """The photo's latent, float32 [1, C, h, w], on the device."""
         self._enter("painter")
-        feeds = {"pixels": to_painter(photo, frame)}
-        latent = self._backend.engine("encode").run(feeds, keep=("latent",))["latent"]
-        self._backend.finish()
-        return latent
+        return self._autoencoder.encode(subject, frame)
 
     def paint(
-        self, brief: Brief, source: Tensor | None, noise: Latent, request: Request, phases: Phases
+        self,
+        brief: Brief,
+        source: Tensor | None,
+        noise: Latent,
+        request: Request,
+        phases: Phases,
+        show: Show | None = None,
     ) -> Generator[Event, None, Tensor]:
-        """Condition, source latent and start noise to painted latent, on the device."""
+        """Condition, source latent and start noise to painted latent, on the device; `show` makes the previews."""
         self._enter("painter")
         schedule = painter_schedule(self._facts.schedule, request.steps, request.schedule)
-        work = self._painter.paint(brief.condition, source, noise, schedule, request.guidance_scale, request.seed)
+        work = self._painter.paint(brief.condition, source, noise, schedule, request.guidance_scale, request.seed, show)
         return (yield from phases.stream("paint", request.steps, work))
 
     def decode(self, latent: Tensor) -> NDArray[np.float32]:
         """Pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1]."""
-        return np.asarray(self._backend.to_host(self.decode_on_device(latent)), np.float32)
-
-    def decode_on_device(self, latent: Tensor) -> Tensor:
-        """The same pixels as a device tensor."""
         self._enter("painter")
-        pixels = self._backend.engine("decode").run({"latent": latent}, keep=("pixels",))["pixels"]
-        self._backend.finish()
-        return pixels
+        return self._autoencoder.decode(latent)
 
     def decode_for_caller(self, latent: Tensor) -> CudaArray:
         """The same pixels as an array on the GPU that belongs to the caller."""
-        return self._backend.hand_over(self.decode_on_device(latent))
+        self._enter("painter")
+        return self._autoencoder.decode_for_caller(latent)
 
     def to_host(self, tensor: Tensor) -> NDArray[np.float32]:
         """Values of a latent or a condition, float32, in memory of their own."""
@@ -212,16 +215,16 @@ class Chain:
             yield Progress("plan", piece.count)
         return text
 
-    def _view(self, photo: Photo, size: Size) -> View:
-        view = self._designer.view(prepare(photo.pixels, self._facts.designer.vision, size, photo.alpha))
+    def _view(self, subject: Subject, size: Size) -> View:
+        view = self._designer.view(subject.view(size, self._facts.designer.vision))
         self._backend.finish()
         return view
 
-    def _condition(self, text: str, photo: Photo | None, size: Size | None, planned: View | None) -> Tensor:
+    def _condition(self, text: str, subject: Subject | None, size: Size | None, planned: View | None) -> Tensor:
         """The condition; the view that the plan was written on serves again when it has the condition's size."""
         view = planned
-        if photo is not None and planned is not None and size is not None and planned.size != size:
-            view = self._view(photo, size)
+        if subject is not None and planned is not None and size is not None and planned.size != size:
+            view = self._view(subject, size)
         condition = self._designer.condition(self._designer.prompts.condition_turn(text, _tokens(view)), view)
         self._backend.finish()
         return condition
@@ -244,10 +247,11 @@ class Chain:
             raise InputError(f"the {name} has {count} tokens, this bundle takes at most {room}; shorten it")
 
     def _composite(
-        self, photo: Photo, source: Tensor, pixels: NDArray[np.float32], request: Request
+        self, subject: Subject, frame: Frame, pixels: NDArray[np.float32], request: Request
     ) -> tuple[Pixels, str]:
         """Carry the painted change to the full-size photo; alpha stays as it was."""
-        before, after = to_levels(self.decode(source)), to_levels(pixels)
+        photo = subject.photo
+        before, after = self._autoencoder.decoded_source(subject, frame), to_levels(pixels)
         image, mode = composite(photo.pixels, before, after, request.composite)
         if photo.alpha is not None:
             return np.dstack([image, photo.alpha]), mode

@@ -1,6 +1,6 @@
 """The editor: the public face of the chain, whole or in named steps."""
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from traceback import clear_frames
@@ -20,16 +20,17 @@ from dimrt.interop import CudaArray, from_device
 from dimrt.memory import check_request
 from dimrt.options import EditOptions
 from dimrt.painter import Latent, start_noise
-from dimrt.phases import Cancel, Phases, drain
+from dimrt.phases import Cancel, OnEvent, Phases, drain
 from dimrt.photo.read import Photo, read_photo
 from dimrt.request import Request, resolve
 from dimrt.result import Design, EditResult
+from dimrt.session import Session
+from dimrt.subject import Subject
 
 Picture = str | Path | bytes | Image.Image | NDArray[Any] | Photo | CudaArray
 """How a photo is given: a file, the bytes of one, a Pillow image, a uint8 array, a photo already read, or a uint8 array
 on a GPU (anything with `__cuda_array_interface__`). Photos are resized and composited on the host: a device array is
 copied there once."""
-OnEvent = Callable[[Event], None]
 _DEFAULTS = EditOptions()
 
 
@@ -124,13 +125,23 @@ class Editor:
         """Paint a picture from a prompt alone, with a bundle made for that. Arguments and errors as for `edit`."""
         return drain(self.events(None, prompt, options), on_event, cancel)
 
+    def open(self, image: Picture) -> Session:
+        """Open a photo to edit it again and again: from the second edit on nothing is computed of the photo itself.
+
+        Raises:
+            InputError: the photo can't be used.
+            BundleError: the bundle paints from text only.
+        """
+        self._chain.check_task(True)
+        return Session(self, _photo(image))
+
     def events(
-        self, image: Picture | None, instruction: str, options: EditOptions = _DEFAULTS
+        self, image: Picture | Subject | None, instruction: str, options: EditOptions = _DEFAULTS
     ) -> Generator[Event, None, EditResult]:
         """The whole chain as a stream of events that ends in the result. Close it to cancel.
 
         Args:
-            image: the photo, or None to paint from the instruction alone.
+            image: the photo (a `Subject` where it has been edited before), or None to paint from the instruction alone.
             instruction, options: as for `edit`.
         """
         request = resolve(options, self.bundle.manifest)
@@ -141,8 +152,11 @@ class Editor:
             yield from self._chain.prepare(phases)
             if image is None:
                 return (yield from self._chain.generate(instruction, request, phases))
-            photo = yield from phases.once("read", lambda: _photo(image))
-            return (yield from self._chain.edit(photo, instruction, request, phases))
+            if isinstance(image, Subject):
+                subject = image
+            else:
+                subject = yield from phases.once("read", lambda: Subject(_photo(image)))
+            return (yield from self._chain.edit(subject, instruction, request, phases))
 
     def design(
         self,
@@ -156,24 +170,24 @@ class Editor:
         """Step 1: write the plan and read it together with the photo (None: text alone)."""
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
-        photo = None if image is None else _photo(image)
+        subject = None if image is None else Subject(_photo(image))
         self._check_memory(request, self._graphs(image is not None, "designer"))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), on_event, cancel)
-            brief = drain(self._chain.design(photo, instruction, request, Phases()), on_event, cancel)
+            brief = drain(self._chain.design(subject, instruction, request, Phases()), on_event, cancel)
             condition = self._chain.to_host(brief.condition)
         return Design(brief.blueprint, condition.reshape(condition.shape[-2:]))
 
     def encode(self, image: Picture, options: EditOptions = _DEFAULTS) -> Latent:
         """Step 2, for edits: the photo's latent, float32 [1, C, h, w]."""
         self._chain.check_task(True)
-        photo = _photo(image)
+        subject = Subject(_photo(image))
         request = resolve(options, self.bundle.manifest)
-        frame = self._chain.frame(photo, request)
+        frame = self._chain.frame(subject, request)
         self._check_memory(request, ("encode",))
         with self._giving_back():
             drain(self._chain.prepare(Phases()), None, None)
-            return self._chain.to_host(self._chain.encode(photo, frame))
+            return self._chain.to_host(self._chain.encode(subject, frame))
 
     def paint(
         self,

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dimrt.blueprint import Blueprint
 
 PHASES = ("read", "vision", "plan", "condition", "encode", "paint", "decode", "composite")
@@ -39,6 +42,17 @@ class PlanReady:
     style: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The picture as it looks after `step` painter steps, roughly: uint8 [h, w, 3], some hundred pixels wide.
+
+    Sent when the request asks for previews.
+    """
+
+    step: int
+    image: NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class PhaseFinished:
     """A phase ended after `seconds` of wall-clock time."""
@@ -47,4 +61,4 @@ class PhaseFinished:
     seconds: float
 
 
-Event = PhaseStarted | Progress | PlanText | PlanReady | PhaseFinished
+Event = PhaseStarted | Progress | PlanText | PlanReady | Preview | PhaseFinished

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dimrt.blueprint import Blueprint
 
 
@@ -28,6 +31,12 @@ class EditOptions:
         composite: how the painted change reaches the full-size photo: "tone" (one map of colours), "local" (changed
             region blended in), "painted" (the painted picture enlarged), "none" (the painted picture itself at model
             resolution); "auto" picks one of the first three.
+        mask: where the edit may change the photo, [H, W] of the photo's size, 0 nowhere, 255 (or True) fully; see
+            `dimrt.photo.mask.read_mask`. Outside it every pixel stays the photo's.
+        region: the same as a box of the upright photo: left, top, width, height in pixels.
+        feather: width in pixels, at full size, over which an edit in a mask or region fades in; None chooses.
+        closeup: whether what changed is painted once more, on a crop around it ("always", "never", or "auto").
+        previews: whether a `Preview` event follows each painter step (edits only).
     """
 
     steps: int | None = None
@@ -41,3 +50,8 @@ class EditOptions:
     plan_view: Literal["shared", "native"] = "shared"
     frame: Literal["whole", "crop"] = "whole"
     composite: Literal["auto", "tone", "local", "painted", "none"] = "auto"
+    mask: NDArray[np.uint8] | None = None
+    region: tuple[int, int, int, int] | None = None
+    feather: int | None = None
+    closeup: Literal["auto", "never", "always"] = "auto"
+    previews: bool = False

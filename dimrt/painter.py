@@ -1,16 +1,19 @@
 """The painter: condition, source latent and noise become the edited latent."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dimrt.backends.base import Backend, Tensor
 from dimrt.bundle import Bundle
-from dimrt.events import Event, Progress
+from dimrt.events import Event, Preview, Progress
+from dimrt.photo.read import Pixels
 from dimrt.schedule import Step
 
 Latent = NDArray[np.float32]
+Show = Callable[[Latent], Pixels]
+"""Makes a small picture, uint8 [h, w, 3], of a latent without noise."""
 
 
 class Painter:
@@ -28,6 +31,7 @@ class Painter:
         schedule: Sequence[Step],
         guidance_scale: float,
         seed: int,
+        show: Show | None = None,
     ) -> Generator[Event, None, Tensor]:
         """Paint step by step; the latent stays on the device in between.
 
@@ -41,6 +45,7 @@ class Painter:
             schedule: from `dimrt.schedule.painter_schedule`.
             guidance_scale: classifier-free guidance scale.
             seed: of the noise that the schedule adds between steps.
+            show: makes the `Preview` that follows each step.
 
         Returns:
             The painted latent [1, C, h, w] on the device.
@@ -69,6 +74,8 @@ class Painter:
             latent, previous = outputs["next_latent"], outputs["data"]
             self._backend.finish()
             yield Progress("paint", done)
+            if show is not None:
+                yield Preview(done, show(np.asarray(self._backend.to_host(previous), np.float32)))
         return latent
 
     def _context(self, condition: Tensor, guided: bool) -> Tensor:

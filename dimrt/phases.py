@@ -8,6 +8,7 @@ from dimrt.errors import Cancelled
 from dimrt.events import Event, PhaseFinished, PhaseStarted
 
 Result = TypeVar("Result")
+OnEvent = Callable[[Event], None]
 
 
 class Cancel(Protocol):
@@ -60,9 +61,7 @@ class Phases:
         return PhaseFinished(phase, self.seconds[phase])
 
 
-def drain(
-    events: Generator[Event, None, Result], on_event: Callable[[Event], None] | None, cancel: Cancel | None
-) -> Result:
+def drain(events: Generator[Event, None, Result], on_event: OnEvent | None, cancel: Cancel | None) -> Result:
     """Run a chain to its end.
 
     Args:

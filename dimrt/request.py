@@ -35,6 +35,7 @@ class Request:
     plan_view: Literal["shared", "native"]
     frame: Literal["whole", "crop"]
     composite: Literal["auto", "tone", "local", "painted", "none"]
+    previews: bool
 
 
 def resolve(options: EditOptions, manifest: Manifest) -> Request:
@@ -72,6 +73,7 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
         plan_view=options.plan_view,
         frame=options.frame,
         composite=options.composite,
+        previews=options.previews,
     )
 
 
