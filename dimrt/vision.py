@@ -12,6 +12,8 @@ from PIL import Image
 
 from dimrt.errors import InputError
 from dimrt.manifest import Vision
+from dimrt.photo.colour import as_image, to_srgb
+from dimrt.photo.photo import Samples
 
 MASKED = -10000.0
 """Added to a masked logit; finite, so that a row without any valid key stays finite in float16."""
@@ -70,26 +72,27 @@ def condition_size(vision: Vision) -> tuple[int, int]:
 
 
 def prepare(
-    pixels: NDArray[np.uint8], vision: Vision, size: tuple[int, int], alpha: NDArray[np.uint8] | None = None
+    pixels: Samples, vision: Vision, size: tuple[int, int], alpha: Samples | None = None, icc: bytes | None = None
 ) -> VisionInput:
     """Everything the `vision` graph needs for one picture.
 
     Args:
-        pixels: uint8 [H, W, 3].
+        pixels: uint8 or uint16 [H, W, 3].
         vision: the bundle's facts.
         size: (width, height) to resize to, from `fit_size` or `condition_size`. Aspect is not kept.
-        alpha: uint8 [H, W]; the picture is then laid on white.
+        alpha: the same type [H, W]; the picture is then laid on white.
+        icc: profile of `pixels`; the designer sees them in sRGB.
     """
     width, height = size
     grid = height // vision.patch_size, width // vision.patch_size
-    picture = Image.fromarray(pixels)
+    picture = as_image(pixels)
     if alpha is not None:
         white = Image.new("RGB", picture.size, "white")
-        white.paste(picture, mask=Image.fromarray(alpha))
+        white.paste(picture, mask=as_image(alpha))
         picture = white
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    values = np.asarray(picture, np.float32) / np.float32(255)
+    values = to_srgb(np.asarray(picture), icc).astype(np.float32) / np.float32(255)
     values = (values - np.asarray(vision.mean, np.float32)) / np.asarray(vision.std, np.float32)
     source, order = window_order(grid, vision)
     valid = source >= 0

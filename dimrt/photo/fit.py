@@ -12,7 +12,8 @@ from PIL import Image
 
 from dimrt.errors import InputError
 from dimrt.manifest import Resolution
-from dimrt.photo.read import Photo, Pixels
+from dimrt.photo.colour import as_image, to_srgb
+from dimrt.photo.photo import Photo, Pixels
 
 MAX_ASPECT = 200
 """Longest side over shortest; the picture route of Qwen2.5-VL has the same limit."""
@@ -61,12 +62,13 @@ def painter_frame(size: tuple[int, int], resolution: Resolution, frame: Literal[
 
 
 def to_painter(photo: Photo, frame: Frame) -> NDArray[np.float32]:
-    """The painter's input, float32 [1, 3, H, W] in [-1, 1]. Alpha is dropped, as in the original."""
-    image = Image.fromarray(photo.pixels)
+    """The painter's input, float32 [1, 3, H, W] in [-1, 1], sRGB. Alpha is dropped, as in the original."""
+    image = as_image(photo.pixels)
     if image.size != frame.resize:
         image = image.resize(frame.resize, Image.Resampling.BILINEAR)
     left, top, width, height = frame.crop
-    values = np.asarray(image.crop((left, top, left + width, top + height)), dtype=np.float32)
+    cropped = np.asarray(image.crop((left, top, left + width, top + height)))
+    values = to_srgb(cropped, photo.icc).astype(np.float32)
     scaled = (values / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
 

@@ -9,7 +9,6 @@ import io
 import struct
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from dimrt.errors import InputError, ResourceError
+from dimrt.photo.photo import Photo, Pixels
 
-Pixels = NDArray[np.uint8]
+__all__ = ["Photo", "Pixels", "photo_size", "read_photo"]
 
 MAX_PIXELS = 150_000_000
 MAX_BYTES = 1 << 30
@@ -60,38 +60,12 @@ SUB_BLOCKS = {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)}
 _bomb_filter = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Photo:
-    """One photo, upright.
-
-    Attributes:
-        pixels: uint8 [H, W, 3], RGB in the photo's own colour space.
-        alpha: uint8 [H, W], or None.
-        icc: ICC profile of `pixels`, or None (sRGB is assumed).
-        exif: EXIF block with the orientation reset to upright and the old thumbnail left out, or None.
-        path: the file it came from, or None.
-        notes: what the reader had to decide, for the user ("several pages: the first is used").
-    """
-
-    pixels: Pixels
-    alpha: Pixels | None = None
-    icc: bytes | None = None
-    exif: bytes | None = None
-    path: Path | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        height, width = self.pixels.shape[:2]
-        return width, height
-
-
 def read_photo(source: str | Path | bytes | Image.Image | NDArray[Any]) -> Photo:
     """Read a photo.
 
     Args:
-        source: a file, the bytes of one, a Pillow image, or a uint8 array [H, W], [H, W, 3] or [H, W, 4] (RGB order).
+        source: a file, the bytes of one, a Pillow image, or a uint8 or uint16 array [H, W], [H, W, 3] or [H, W, 4]
+            (RGB order).
 
     Raises:
         InputError: no such file, not an image, damaged, over the limits (150 megapixels, 1 GiB), or of a kind that
@@ -137,8 +111,8 @@ def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
 
 
 def _from_array(array: NDArray[Any]) -> Photo:
-    if array.dtype != np.uint8:
-        raise InputError(f"the given array is {array.dtype}; give uint8 values from 0 to 255")
+    if array.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"the given array is {array.dtype}; give uint8 values from 0 to 255, or uint16 to 65535")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] not in (3, 4):
@@ -205,6 +179,7 @@ def _from_image(image: Image.Image, name: str, path: Path | None) -> Photo:
         image.load()
         orientation = _orientation(image)
         icc = image.info.get("icc_profile") or None
+        xmp = image.info.get("xmp") or None
         if orientation in TURNS:
             image = image.transpose(TURNS[orientation])
         image, alpha = _split_alpha(image)
@@ -219,7 +194,7 @@ def _from_image(image: Image.Image, name: str, path: Path | None) -> Photo:
         ) from error
     except DECODE_ERRORS as error:
         raise _damaged(name, error) from error
-    return Photo(pixels, alpha, icc, exif, path, tuple(notes))
+    return Photo(pixels, alpha, icc, exif, path, tuple(notes), xmp)
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

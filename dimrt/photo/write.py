@@ -12,8 +12,18 @@ from dimrt.errors import InputError
 from dimrt.files import atomic_write
 from dimrt.photo.read import Photo
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-LONGEST = {"JPEG": 65_535, "WEBP": 16_383}
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+}
+LONGEST = {"JPEG": 65_535, "WEBP": 16_383, "AVIF": 65_536, "HEIF": 16_384}
 """Longest side in pixels that a format can hold, where an edit can reach it."""
 JPEG_EXIF = 65_527
 """Longest EXIF block in bytes of a JPEG file."""
@@ -58,19 +68,34 @@ def write_photo(
     """
     target = Path(path)
     check_output(target, quality)
-    kind = FORMATS[target.suffix.lower()]
+    encoded, notes = encode_photo(FORMATS[target.suffix.lower()], pixels, photo, quality, str(target))
+    with atomic_write(target) as file:
+        file.write(encoded)
+    return notes
+
+
+def encode_photo(
+    kind: str, pixels: NDArray[Any], photo: Photo | None = None, quality: int = QUALITY, name: str = "the picture"
+) -> tuple[bytes, list[str]]:
+    """The bytes of a file, and notes for the user on what the format couldn't hold.
+
+    Args:
+        kind: "JPEG", "PNG", "WEBP", "TIFF", "AVIF" or "HEIF".
+        pixels, photo, quality: as for `write_photo`.
+        name: of the picture in errors.
+
+    Raises:
+        InputError: the picture is too large for the format.
+    """
     longest = max(pixels.shape[:2])
     if longest > LONGEST.get(kind, longest):
-        raise InputError(f"{target}: {kind} holds sides up to {LONGEST[kind]:,} pixels, this is {longest:,}; use .png")
+        raise InputError(f"{name}: {kind} holds sides up to {LONGEST[kind]:,} pixels, this is {longest:,}; use .png")
     notes: list[str] = []
     image = Image.fromarray(_with_alpha(pixels, photo))
     if image.mode == "RGBA" and kind == "JPEG":
         image = _on_white(image)
         notes.append("JPEG holds no transparency: it was laid on white")
-    encoded = _encode(image, kind, _settings(kind, photo, quality, notes))
-    with atomic_write(target) as file:
-        file.write(encoded)
-    return notes
+    return _encode(image, kind, _settings(kind, photo, quality, notes)), notes
 
 
 def _with_alpha(pixels: NDArray[Any], photo: Photo | None) -> NDArray[np.uint8]:
