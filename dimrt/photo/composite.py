@@ -4,6 +4,8 @@ The painter works on a small picture, and the autoencoder alters it a little eve
 source and the edit went through the same autoencoder, so what counts is their difference; it's carried over in the
 form that leaves the photo as sharp as it was: one map of colours ("tone") or a change in places ("local"). Only where
 an edit took the detail of the whole photo away, as a blur does, is the painted picture itself enlarged ("painted").
+
+Where a mask or a region bounds the edit, that part alone is looked at, and nothing outside changes in any mode.
 """
 
 from typing import Any, Literal
@@ -11,14 +13,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.photo.detail import detail_is_gone, enlarged
-from dimrt.photo.local import blend, changed_region, fit_field, magnitude
+from dimrt.photo.bounds import Bounds
+from dimrt.photo.detail import detail_is_gone
+from dimrt.photo.local import changed_region, fit_field, magnitude
+from dimrt.photo.photo import Samples
 from dimrt.photo.planes import Floats, box_mean
-from dimrt.photo.read import Pixels
 from dimrt.photo.tone import fit_tone
+from dimrt.photo.transfer import Ran, Transfer
 
 Mode = Literal["auto", "tone", "local", "painted", "none"]
-Ran = Literal["tone", "local", "painted", "none", "unchanged"]
 
 STILL = (1.5, 8.0)
 """Levels: a change whose root mean square and whose largest local mean lie below these is no change."""
@@ -38,62 +41,76 @@ RADIUS = 1 / 32
 
 
 def composite(
-    photo: Pixels, decoded_source: NDArray[Any], decoded_edit: NDArray[Any], mode: Mode = "auto"
-) -> tuple[Pixels, Ran]:
+    photo: Samples,
+    decoded_source: NDArray[Any],
+    decoded_edit: NDArray[Any],
+    mode: Mode = "auto",
+    bounds: Bounds | None = None,
+) -> tuple[Samples, Ran]:
     """Carry the change between two small pictures over to the photo.
 
     Args:
-        photo: uint8 [H, W, 3].
+        photo: uint8 or uint16 [H, W, 3].
         decoded_source, decoded_edit: [h, w, 3], 0 to 255 (float or uint8): the photo and the edit at the painter's
-            resolution, both through the autoencoder.
+            resolution, both through the autoencoder, in the photo's own colour space.
         mode: "tone" for one map of colours, corrected where it fails; "local" for a change in places, outside which
             every pixel stays exactly; "painted" for the small edit enlarged; "auto" chooses between them; "none" for
             the small edit itself.
+        bounds: outside these every pixel stays exactly, in every mode but "none".
 
     Returns:
-        uint8 [H, W, 3] ([h, w, 3] for "none"), and what ran; "unchanged" when the edit changed nothing beyond noise,
-        and the photo itself is returned.
+        The result, of the photo's type and size (uint8 [h, w, 3] for "none"), and what ran; "unchanged" when the edit
+        changed nothing beyond noise, and the photo itself is returned.
     """
-    source, edit = decoded_source.astype(np.float32), decoded_edit.astype(np.float32)
     if mode == "none":
-        return np.floor(np.clip(edit, 0, 255) + np.float32(0.5)).astype(np.uint8), "none"
+        return np.floor(np.clip(decoded_edit, 0, 255) + np.float32(0.5)).astype(np.uint8), "none"
+    transfer = choose(decoded_source, decoded_edit, mode, bounds)
+    return (photo if transfer.ran == "unchanged" else transfer.apply(photo, bounds)), transfer.ran
+
+
+def choose(
+    decoded_source: NDArray[Any],
+    decoded_edit: NDArray[Any],
+    mode: Literal["auto", "tone", "local", "painted"] = "auto",
+    bounds: Bounds | None = None,
+) -> Transfer:
+    """The form in which an edit is carried over. Arguments as for `composite`."""
+    source, edit = np.asarray(decoded_source, np.float32), np.asarray(decoded_edit, np.float32)
     change = edit - source
-    if _is_still(change):
-        return photo, "unchanged"
-    size = photo.shape[1], photo.shape[0]
+    height, width = change.shape[:2]
+    inside = np.ones((height, width), np.bool_) if bounds is None else bounds.inside((width, height))
+    if _is_still(change, inside):
+        return Transfer("unchanged")
     if mode == "painted":
-        return enlarged(edit, size), "painted"
+        return Transfer("painted", painted=edit)
     region = changed_region(change)
-    extent = float((region > 0.5).mean())
+    extent = float((region[inside] > 0.5).mean())
     if mode == "auto" and extent < SMALL:
-        return _add(photo, photo, photo, source, change, region), "local"
-    if mode == "auto" and extent > LARGE and detail_is_gone(source, edit):
-        return enlarged(edit, size), "painted"
-    tone = fit_tone(source, edit)
+        return _local(source, change, region)
+    if mode == "auto" and extent > LARGE and detail_is_gone(source, edit, inside):
+        return Transfer("painted", painted=edit)
+    tone = fit_tone(source, edit, inside)
     rest = edit - tone.predict(source)
-    explained = not _fails(change, rest)
+    explained = not _fails(change, rest, inside)
     if mode == "tone" or (mode == "auto" and explained and extent > LARGE):
-        toned = tone.apply(photo)
-        return _add(toned, toned, photo, source, rest, changed_region(rest, PATCH)), "tone"
+        patch = changed_region(rest, PATCH)
+        return Transfer("tone", tone, fit_field(source, rest, RADIUS), patch) if patch.any() else Transfer("tone", tone)
     if explained:
-        return _add(photo, tone.apply(photo), photo, source, rest, region), "local"
-    return _add(photo, photo, photo, source, change, region), "local"
+        return Transfer("local", tone, fit_field(source, rest, RADIUS), region)
+    return _local(source, change, region)
 
 
-def _is_still(change: Floats) -> bool:
+def _local(source: Floats, change: Floats, region: Floats) -> Transfer:
+    return Transfer("local", None, fit_field(source, change, RADIUS), region)
+
+
+def _is_still(change: Floats, inside: NDArray[np.bool_]) -> bool:
     smooth = box_mean(change, 1)
-    return float(np.sqrt((change**2).mean())) < STILL[0] and float(np.abs(smooth).max()) < STILL[1]
+    return float(np.sqrt((change[inside] ** 2).mean())) < STILL[0] and float(np.abs(smooth[inside]).max()) < STILL[1]
 
 
-def _fails(change: Floats, rest: Floats) -> bool:
+def _fails(change: Floats, rest: Floats, inside: NDArray[np.bool_]) -> bool:
     """Whether a map of colours leaves too much of the changed area unexplained."""
-    changed, left = magnitude(change), magnitude(rest)
+    changed, left = magnitude(change)[inside], magnitude(rest)[inside]
     failed = (left > FAILED[0]) & (left > FAILED[1] * changed)
     return float(failed.mean()) > UNEXPLAINED * max(float((changed > FAILED[0]).mean()), 1e-6)
-
-
-def _add(under: Pixels, over: Pixels, photo: Pixels, source: Floats, change: Floats, region: Floats) -> Pixels:
-    """Inside the region, `over` plus the change, which follows the photo's own edges; `under` elsewhere."""
-    if not region.any():
-        return under
-    return blend(under, over, photo, fit_field(source, change, RADIUS), region)

@@ -4,8 +4,7 @@ the result, and what was painted is enlarged as it is."""
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.photo.planes import Floats, box_mean, enlarge, strips
-from dimrt.photo.read import Pixels
+from dimrt.photo.planes import Floats, box_mean
 from dimrt.photo.tone import fit_tone
 
 FINEST, COARSEST = 2, 1 / 32
@@ -22,7 +21,7 @@ GONE = 0.2
 """The detail is gone when it survives in less than this share of the places that had some."""
 
 
-def detail_is_gone(source: Floats, edit: Floats) -> bool:
+def detail_is_gone(source: Floats, edit: Floats, inside: NDArray[np.bool_]) -> bool:
     """Whether almost nowhere the edit shows the detail that it should have if only its colours had changed.
 
     What it should have follows from the coarse parts of both pictures, which a blur leaves alone: the map of colours
@@ -31,37 +30,28 @@ def detail_is_gone(source: Floats, edit: Floats) -> bool:
 
     Args:
         source, edit: float32 [h, w, 3], 0 to 255.
+        inside: [h, w], where to look.
     """
     coarse = max(FINEST, round(COARSEST * max(edit.shape[:2])))
-    expected = fit_tone(box_mean(source, coarse), box_mean(edit, coarse)).predict(source)
+    expected = fit_tone(box_mean(source, coarse), box_mean(edit, coarse), inside).predict(source)
     radius = FINEST
     while radius <= coarse:
-        survives = _survives(expected, edit, radius)
-        if survives.size >= ENOUGH * edit.shape[0] * edit.shape[1]:
+        survives = _survives(expected, edit, inside, radius)
+        if survives.size >= ENOUGH * inside.sum():
             return float(survives.mean()) < GONE
         radius *= 2
     return False
 
 
-def _survives(expected: Floats, edit: Floats, radius: int) -> NDArray[np.bool_]:
-    """For every pixel around which `expected` has visible detail, whether the edit still shows it; bool [n]."""
+def _survives(expected: Floats, edit: Floats, inside: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """For every pixel inside around which `expected` has visible detail, whether the edit still shows it; bool [n]."""
     before, after = expected - box_mean(expected, radius), edit - box_mean(edit, radius)
     energy, left, common = (
         box_mean((one * other).mean(-1), 2 * radius + 1)
         for one, other in ((before, before), (after, after), (before, after))
     )
-    detailed = energy > VISIBLE**2
+    detailed = inside & (energy > VISIBLE**2)
     above_noise = np.maximum(left - np.quantile(left, 0.2), 0)
     repeated, own = common[detailed] / energy[detailed], above_noise[detailed] / energy[detailed]
     survives: NDArray[np.bool_] = (repeated > SURVIVES[0]) | (own > SURVIVES[1])
     return survives
-
-
-def enlarged(picture: Floats, size: tuple[int, int]) -> Pixels:
-    """The small picture [h, w, 3], 0 to 255, as uint8 [H, W, 3] of a (width, height), bilinear."""
-    width, height = size
-    result = np.empty((height, width, 3), np.uint8)
-    for part in strips((0, 0, width, height)):
-        _, top, _, bottom = part
-        result[top:bottom] = np.clip(enlarge(picture, size, part) + np.float32(0.5), 0, 255)
-    return result

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.photo.planes import Box, Floats, block_mean, box_mean, enlarge, grow, strips
-from dimrt.photo.read import Pixels
+from dimrt.photo.planes import Box, Floats, block_mean, box_mean, enlarge, grow
 
 FIELD_SIDE = 256
 """Longest side at which affine coefficients and regions are computed; they vary slowly."""
@@ -33,6 +32,18 @@ class Field:
 
     affine: Floats
     rest: Floats
+
+    def change(self, colours: Floats, part: Box, size: tuple[int, int]) -> Floats:
+        """The change in a part of a photo, in levels, [h, w, 3].
+
+        Args:
+            colours: float32 [h, w, 3], 0 to 255, the photo's in that part.
+            part: where it lies.
+            size: width and height of the photo.
+        """
+        change = _evaluate(enlarge(self.affine, size, part), colours)
+        change += enlarge(self.rest, size, part)
+        return change
 
 
 def fit_field(guide: Floats, change: Floats, radius: float) -> Field:
@@ -91,36 +102,6 @@ def changed_region(change: Floats, threshold: float | None = None) -> Floats:
     return np.minimum(share, 1)
 
 
-def blend(under: Pixels, over: Pixels, guide: Pixels, field: Field, share: Floats) -> Pixels:
-    """Fade from `under` to `over` plus the field's change.
-
-    Args:
-        under, over: uint8 [H, W, 3].
-        guide: uint8 [H, W, 3], the colours on which the field is evaluated.
-        field: the change.
-        share: float32 [h, w], 0 to 1; where it is 0, `under` is kept exactly.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    height, width = under.shape[:2]
-    result: Pixels = under.copy()
-    for part in strips(_extent(share, (width, height))):
-        left, top, right, bottom = part
-        weight = enlarge(share[..., None], (width, height), part)
-        if not weight.any():
-            continue
-        colours = guide[top:bottom, left:right].astype(np.float32)
-        change = _evaluate(enlarge(field.affine, (width, height), part), colours)
-        change += enlarge(field.rest, (width, height), part)
-        before = under[top:bottom, left:right]
-        change += over[top:bottom, left:right]
-        change -= before
-        after = np.clip(before + weight * change + np.float32(0.5), 0, 255).astype(np.uint8)
-        result[top:bottom, left:right] = np.where(weight > 0, after, before)
-    return result
-
-
 def _evaluate(affine: Floats, colours: Floats) -> Floats:
     """The affine functions [H, W, 12] of the colours [H, W, 3]."""
     result = np.empty_like(colours)
@@ -136,15 +117,3 @@ def _evaluate(affine: Floats, colours: Floats) -> Floats:
 
 def _any_in_block(mask: NDArray[np.bool_], block: int) -> NDArray[np.bool_]:
     return block_mean(mask[..., None].astype(np.float32), block)[..., 0] > 0
-
-
-def _extent(share: Floats, size: tuple[int, int]) -> Box:
-    """The full-size box outside which the enlarged share is zero; empty when the share is."""
-    height, width = share.shape
-    rows, columns = np.flatnonzero(share.any(axis=1)), np.flatnonzero(share.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    across, down = size[0] / width, size[1] / height
-    left, right = (columns[0] - 1) * across, (columns[-1] + 2) * across
-    top, bottom = (rows[0] - 1) * down, (rows[-1] + 2) * down
-    return max(int(left), 0), max(int(top), 0), min(int(right) + 1, size[0]), min(int(bottom) + 1, size[1])

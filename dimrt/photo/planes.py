@@ -1,6 +1,7 @@
 """Small tools on picture planes: box windows, block averages, enlargement of a part."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,16 @@ Box = tuple[int, int, int, int]
 
 STRIP_PIXELS = 1 << 20
 """Full-size pixels worked on at a time."""
+
+
+def unit(pixels: NDArray[Any]) -> int:
+    """What one level (of 0 to 255) is in these pixels: 1 in uint8, 257 in uint16."""
+    return 257 if pixels.dtype == np.uint16 else 1
+
+
+def rounded(values: Floats, like: NDArray[Any]) -> NDArray[Any]:
+    """Values in units of `like`'s type (uint8 or uint16), rounded half up and cut to its range."""
+    return np.asarray(np.clip(values + np.float32(0.5), 0, 255 * unit(like))).astype(like.dtype)
 
 
 def box_mean(planes: Floats, radius: int) -> Floats:
@@ -73,3 +84,15 @@ def strips(box: Box) -> Iterator[Box]:
     rows = max(1, STRIP_PIXELS // max(right - left, 1))
     for row in range(top, bottom, rows):
         yield left, row, right, min(row + rows, bottom)
+
+
+def extent(share: Floats, size: tuple[int, int]) -> Box:
+    """The full-size box outside which the enlarged share is zero; empty when the share is."""
+    height, width = share.shape
+    rows, columns = np.flatnonzero(share.any(axis=1)), np.flatnonzero(share.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    across, down = size[0] / width, size[1] / height
+    left, right = (columns[0] - 1) * across, (columns[-1] + 2) * across
+    top, bottom = (rows[0] - 1) * down, (rows[-1] + 2) * down
+    return max(int(left), 0), max(int(top), 0), min(int(right) + 1, size[0]), min(int(bottom) + 1, size[1])

@@ -6,12 +6,14 @@ at black or white only say "at least this far" (a censored fit): clipping happen
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dimrt.photo.read import Pixels
+from dimrt.photo.lookup import interpolate
+from dimrt.photo.photo import Samples
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -44,11 +46,19 @@ class Tone:
 
     table: Floats
 
-    def apply(self, pixels: Pixels) -> Pixels:
-        """The map on uint8 [H, W, 3], by trilinear interpolation."""
+    def apply(self, pixels: Samples) -> Samples:
+        """The map on uint8 or uint16 [H, W, 3], by trilinear interpolation, to the same type.
+
+        Give a large photo in strips: both ways take several times the memory of what they work on.
+        """
+        if pixels.dtype == np.uint16:
+            return interpolate(self.table, pixels)
+        return np.asarray(Image.fromarray(pixels).filter(self._filter))
+
+    @cached_property
+    def _filter(self) -> ImageFilter.Color3DLUT:
         ordered = np.ascontiguousarray(self.table.transpose(2, 1, 0, 3)).reshape(-1)
-        lookup = ImageFilter.Color3DLUT(LOOKUP, ordered, channels=3, target_mode="RGB")
-        return np.asarray(Image.fromarray(pixels).filter(lookup))
+        return ImageFilter.Color3DLUT(LOOKUP, ordered, channels=3, target_mode="RGB")
 
     def predict(self, picture: Floats) -> Floats:
         """The map on float levels [h, w, 3], rounded before and after."""
@@ -56,13 +66,18 @@ class Tone:
         return self.apply(levels).astype(np.float32)
 
 
-def fit_tone(source: Floats, edit: Floats) -> Tone:
+def fit_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_] | None = None) -> Tone:
     """Fit the map that takes the colours of `source` to those of `edit`.
 
     Args:
         source, edit: float32 [h, w, 3], 0 to 255, of the same size.
+        inside: [h, w], where to look; None for everywhere.
     """
     before, after = _samples(source), _samples(edit)
+    if inside is not None:
+        looked_at = _samples(inside[..., None] * np.float32(255))[:, 0] > 0.5
+        if looked_at.any():
+            before, after = before[looked_at], after[looked_at]
     weights = np.ones(len(before))
     affine = _fit_affine(before, after, weights)
     base = _with_one(before) @ affine
@@ -79,14 +94,14 @@ def fit_tone(source: Floats, edit: Floats) -> Tone:
 
 
 def _samples(picture: Floats) -> Doubles:
-    """Colours of the picture in [0, 1], [N, 3], averaged over blocks when there are more than `SAMPLES`."""
+    """Colours of the picture in [0, 1], [N, c], averaged over blocks when there are more than `SAMPLES`."""
     height, width = picture.shape[:2]
     block = int(np.ceil(np.sqrt(height * width / SAMPLES)))
     if block > 1:
         height, width = height // block * block, width // block * block
-        blocks = picture[:height, :width].reshape(height // block, block, width // block, block, 3)
+        blocks = picture[:height, :width].reshape(height // block, block, width // block, block, -1)
         picture = blocks.mean(axis=(1, 3))
-    return picture.reshape(-1, 3).astype(np.float64) / 255
+    return picture.reshape(-1, picture.shape[2]).astype(np.float64) / 255
 
 
 def _with_one(colours: Doubles) -> Doubles:
