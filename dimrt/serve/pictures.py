@@ -1,0 +1,61 @@
+"""Finished pictures as files: their format, their size, the photo's metadata."""
+
+import re
+
+import numpy as np
+from PIL import Image
+
+from dimrt.photo.read import Photo
+from dimrt.photo.write import encode_photo
+from dimrt.result import EditResult
+from dimrt.serve.errors import HttpError
+
+KINDS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+"""Formats by the name that callers use; the media type is image/NAME."""
+
+Size = tuple[int, int]
+
+
+def encode(result: EditResult, photo: Photo | None, name: str, quality: int, fit: Size | None = None) -> bytes:
+    """The file of a finished picture.
+
+    Args:
+        result: the picture.
+        photo: where its profile and metadata come from.
+        name: png, jpeg or webp.
+        quality: of JPEG and WebP, 0 to 100.
+        fit: width and height that the picture is made to fit in, when it's larger.
+    """
+    pixels = result.image
+    if fit is not None:
+        pixels = shrunk(pixels, fit)
+    return encode_photo(KINDS[name], pixels, photo, max(quality, 1))[0]
+
+
+def parse_size(text: str) -> Size | None:
+    """Width and height that a picture is to fit in; None for its own.
+
+    Raises:
+        HttpError: neither "auto" nor WIDTHxHEIGHT.
+    """
+    if text == "auto":
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if match is None:
+        raise HttpError(400, "size: give auto or WIDTHxHEIGHT, such as 1024x1024", param="size", code="invalid_value")
+    return int(match[1]), int(match[2])
+
+
+def shrunk(pixels: np.ndarray, fit: Size) -> np.ndarray:
+    """The picture [H, W, C], made smaller to fit in (width, height); its own when it fits."""
+    height, width = pixels.shape[:2]
+    scale = min(fit[0] / width, fit[1] / height)
+    if scale >= 1:
+        return pixels
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(pixels, 2, 0)]
+    resized = [np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes]
+    levels = np.rint(np.stack(resized, axis=2)).clip(0, np.iinfo(pixels.dtype).max)
+    return levels.astype(pixels.dtype)

@@ -1,0 +1,116 @@
+"""What the endpoints share: the editor behind its queue, the photos, the jobs."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from dimrt.editor import Editor
+from dimrt.errors import BundleError, InputError
+from dimrt.events import Event
+from dimrt.jobs import Jobs
+from dimrt.options import EditOptions
+from dimrt.photo.mask import read_mask, region_box
+from dimrt.photo.read import Photo, photo_size, read_photo
+from dimrt.request import resolve
+from dimrt.result import EditResult
+from dimrt.serve.errors import HttpError
+from dimrt.serve.photos import Photos, StoredPhoto
+from dimrt.serve.records import Records
+from dimrt.serve.settings import Settings
+
+Value = TypeVar("Value")
+Edit = Callable[[Editor], Generator[Event, None, EditResult]]
+
+
+class Service:
+    """One editor and what belongs to it. Made and used in the event loop's thread, except where it says otherwise.
+
+    Attributes:
+        settings: limits.
+        editor: only its facts are read here; edits go through `jobs`.
+        jobs, photos, records: the queue, what was uploaded, what was asked for.
+    """
+
+    def __init__(self, editor: Editor, settings: Settings) -> None:
+        """Start the queue of an editor; from here on nobody else may call it."""
+        self.settings = settings
+        self.editor = editor
+        self.jobs = Jobs(editor, settings.queue)
+        self.photos = Photos(settings.photo_memory)
+        self.records = Records(settings.result_memory)
+        self._uploads = asyncio.Semaphore(settings.uploads)
+        self._encodings = asyncio.Semaphore(settings.uploads)
+
+    def uploading(self) -> AbstractAsyncContextManager[Any]:
+        """A turn to read a body and decode what is in it: so many photos are in memory at a time besides the kept ones."""
+        return self._uploads
+
+    async def encoding(self, encode: Callable[[], Value]) -> Value:
+        """Run an encoder in a thread, when it's its turn."""
+        async with self._encodings:
+            return await asyncio.to_thread(encode)
+
+    async def decoded(self, data: bytes) -> Photo:
+        """A photo from an upload; its size is checked before it's decoded.
+
+        Raises:
+            HttpError: 413 too many pixels.
+            InputError: it can't be read.
+        """
+        return await asyncio.to_thread(_decode, data, self.settings.max_pixels)
+
+    def options(self, values: dict[str, Any], photo: Photo | None, mask: bytes | None) -> EditOptions:
+        """The options of a request, checked against the bundle and the photo before anything is queued.
+
+        Raises:
+            InputError: an option can't be used.
+            BundleError: the bundle is made for the other task.
+        """
+        facts = self.editor.bundle.manifest
+        task = "generate" if photo is None else "edit"
+        if facts.painter.task != task:
+            other = "photos are edited with" if task == "generate" else "pictures are painted from text with"
+            raise BundleError(
+                f"the bundle that this server loaded ({facts.name}) is made for the other task; {other} it, see "
+                f"/v1/images/{'edits' if task == 'generate' else 'generations'}; start the server with another --bundle"
+            )
+        options = EditOptions(**values)
+        if photo is not None and options.region is not None:
+            region_box(options.region, photo.size)
+        if photo is not None and mask is not None:
+            options = replace(options, mask=read_mask(mask, photo.size).share)
+        resolve(options, facts)
+        return options
+
+    def check_instructions(self, instructions: list[str]) -> None:
+        """Refuse empty ones before they wait in the queue.
+
+        Raises:
+            InputError: one says nothing.
+        """
+        if not all(text.strip() for text in instructions):
+            raise InputError("an instruction is empty; say in words what to change")
+
+
+def edit_of(stored: StoredPhoto, instructions: list[str], options: EditOptions) -> Edit:
+    """The work of editing a photo; what was computed of it for earlier edits serves again."""
+
+    def work(editor: Editor) -> Generator[Event, None, EditResult]:
+        if stored.session is None:
+            stored.session = editor.open(stored.photo)
+        return stored.session.render(instructions, options)
+
+    return work
+
+
+def _decode(data: bytes, max_pixels: int) -> Photo:
+    width, height = photo_size(data)
+    if width * height > max_pixels:
+        raise HttpError(
+            413,
+            f"the photo has {width:,} x {height:,} pixels, more than the limit of {max_pixels:,} (--max-pixels)",
+            code="too_many_pixels",
+        )
+    return read_photo(data)
