@@ -1,8 +1,8 @@
 """Typed errors. Each message names the file or flag, what was wrong and what to do next.
 
-Exit codes of the command line: 0 done; 1 a check found a difference (verify, doctor, parity, a graph out of tolerance);
-2 bad input (file, flag, bundle, checkpoint); 3 the machine can't (disk full, memory, a package that isn't installed);
-130 cancelled; 141 whoever read the output went away.
+Exit codes of the command line: 0 done; 1 a check found a difference (verify, doctor, parity, a graph out of tolerance),
+or photos of a batch failed; 2 bad input (file, flag, bundle, checkpoint); 3 the machine can't (disk full, memory, a
+package that isn't installed); 130 cancelled; 141 whoever read the output went away.
 """
 
 

@@ -19,6 +19,7 @@ from dimrt.errors import InputError
 from dimrt.export.stream import Mark
 from dimrt.files import explained, folder_target, publish_folder
 from dimrt.integrity import checksum
+from dimrt.lock import try_lock
 from dimrt.manifest import FileRecord, Graph
 
 BUNDLE, JOURNAL, LOCK, REPLACED = "bundle", "journal", "lock", "replaced"
@@ -216,7 +217,7 @@ def _sweep(root: Path) -> None:
     """Remove what an export left that was killed after its bundle appeared: there is no bundle in it any more."""
     if (root / JOURNAL).is_file() and not (root / BUNDLE).exists():
         with (root / LOCK).open("a+b") as file:
-            if _lock(file):
+            if try_lock(file):
                 shutil.rmtree(root, ignore_errors=True)
 
 
@@ -244,30 +245,9 @@ def _locked(root: Path, out: Path) -> IO[bytes]:
             file = (root / LOCK).open("a+b")
         except FileNotFoundError:  # the other export just finished and removed the folder
             continue
-        if not _lock(file):
+        if not try_lock(file):
             file.close()
             raise InputError(f"another export to {out} is running; wait for it, or choose another folder")
         if (root / LOCK).is_file() and os.path.samestat(os.fstat(file.fileno()), (root / LOCK).stat()):
             return file
         file.close()  # it was removed between opening and locking
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

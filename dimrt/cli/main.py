@@ -34,7 +34,8 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done
-  1    a check found a difference (verify, doctor, an altered engine, a graph out of tolerance)
+  1    a check found a difference (verify, doctor, an altered engine, a graph out of tolerance), or photos of a batch
+       failed
   2    bad input: a file, a flag, a bundle, a checkpoint
   3    the machine can't: disk full, too little memory, a package or device that isn't there
   130  cancelled; nothing was written
