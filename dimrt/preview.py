@@ -13,7 +13,7 @@ from dimrt.photo.read import Pixels
 
 PATCH = 8
 """Pixels of the preview along a side of one cell, at most; an autoencoder of a lower factor has fewer."""
-RIDGE = 1e-2
+RIDGE = 1e-3
 """Added to the variance of each latent channel (they are near 1), as a share of it."""
 
 
