@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from dimrt.events import Event
@@ -39,7 +40,7 @@ class Feed(Generic[Item]):
         self._seen = 0
         self._changed = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._unwatch = job.watch(lambda: loop.call_soon_threadsafe(self._look))
+        self._unwatch = job.watch(partial(_wake, loop, self._look))
         self._look()
 
     @property
@@ -105,3 +106,8 @@ class Feed(Generic[Item]):
 
     def _end(self) -> None:
         """Add what is to be told of the end."""
+
+
+def _wake(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    """From the editor's thread."""
+    loop.call_soon_threadsafe(look)

@@ -1,8 +1,10 @@
 """Finished pictures as files: their format, their size, the photo's metadata."""
 
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dimrt.photo.read import Photo
@@ -46,7 +48,7 @@ def parse_size(text: str) -> Size | None:
     return int(match[1]), int(match[2])
 
 
-def shrunk(pixels: np.ndarray, fit: Size) -> np.ndarray:
+def shrunk(pixels: NDArray[Any], fit: Size) -> NDArray[Any]:
     """The picture [H, W, C], made smaller to fit in (width, height); its own when it fits."""
     height, width = pixels.shape[:2]
     scale = min(fit[0] / width, fit[1] / height)
@@ -58,4 +60,5 @@ def shrunk(pixels: np.ndarray, fit: Size) -> np.ndarray:
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(pixels, 2, 0)]
     resized = [np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes]
     levels = np.rint(np.stack(resized, axis=2)).clip(0, np.iinfo(pixels.dtype).max)
-    return levels.astype(pixels.dtype)
+    resized_pixels: NDArray[Any] = levels.astype(pixels.dtype)
+    return resized_pixels

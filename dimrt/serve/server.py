@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -51,8 +50,8 @@ def open_port(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ResourceError(
-                f"port {port} of {host} is taken, perhaps by another dimrt serve; stop that one, or give another --port "
-                "(0 takes a free one)"
+                f"port {port} of {host} is taken, perhaps by another dimrt serve; stop that one, or give another "
+                "--port (0 takes a free one)"
             ) from error
         raise ResourceError(f"can't listen on {host} port {port}: {error.strerror or error}") from error
     return listener
@@ -144,15 +143,15 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait_for_head()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
-        waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing() and waiting is not None:
-            self.timeout_keep_alive_task = waiting  # still the same head: its time goes on
-        elif waiting is not None:
-            waiting.cancel()
-
-    def _wait_for_head(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if timer is None:
+            return
+        head_is_there = self.cycle is not None and not self.cycle.response_complete
+        if head_is_there or self.timeout_keep_alive_task is not None or self.transport.is_closing():
+            timer.cancel()
+        else:
+            self.timeout_keep_alive_task = timer  # still the same head: its time goes on

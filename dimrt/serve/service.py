@@ -44,7 +44,7 @@ class Service:
         self._encodings = asyncio.Semaphore(settings.uploads)
 
     def uploading(self) -> AbstractAsyncContextManager[Any]:
-        """A turn to read a body and decode what is in it: so many photos are in memory at a time besides the kept ones."""
+        """A turn to read a body and decode it: so many photos are in memory at a time besides the kept ones."""
         return self._uploads
 
     async def encoding(self, encode: Callable[[], Value]) -> Value:
