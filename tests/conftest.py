@@ -2,11 +2,21 @@
 
 import hashlib
 import importlib.metadata
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 import pytest
+
+from dimrt.lock import try_lock
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores; each with threads of its own would only wait for the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 MAKES_BUNDLES = (
@@ -49,16 +59,26 @@ def _tiny_bundle(
 ) -> Path:
     """Export once, and keep the result in pytest's cache while the exporting sources and packages stay the same."""
     bundle = config.cache.mkdir("tiny-bundles") / f"{task}-{recipe}-{_sources_digest(reference)}"
-    if not bundle.is_dir():
-        from tiny import write_tiny_checkpoint
+    with _alone(bundle):
+        if not bundle.is_dir():
+            from tiny import write_tiny_checkpoint
 
-        from dimrt.export.pipeline import export_bundle
-        from dimrt.export.precision import RECIPES
+            from dimrt.export.pipeline import export_bundle
+            from dimrt.export.precision import RECIPES
 
-        with TemporaryDirectory() as folder:
-            checkpoint = write_tiny_checkpoint(reference, Path(folder) / "checkpoint", task, aspect)
-            export_bundle(checkpoint, bundle, RECIPES[recipe], offline=True, replace=True)
+            with TemporaryDirectory() as folder:
+                checkpoint = write_tiny_checkpoint(reference, Path(folder) / "checkpoint", task, aspect)
+                export_bundle(checkpoint, bundle, RECIPES[recipe], offline=True, replace=True)
     return bundle
+
+
+@contextmanager
+def _alone(bundle: Path) -> Iterator[None]:
+    """While no other test process exports the same bundle."""
+    with bundle.with_suffix(".lock").open("wb") as file:
+        while not try_lock(file):
+            time.sleep(0.2)
+        yield
 
 
 def _sources_digest(reference: Path) -> str:
