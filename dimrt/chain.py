@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from dimrt import editing
 from dimrt.autoencoder import Autoencoder
 from dimrt.backends.base import ROLES, Backend, Role, Tensor
 from dimrt.blueprint import Blueprint
@@ -15,12 +16,11 @@ from dimrt.designer import Designer, View
 from dimrt.errors import BundleError, InputError
 from dimrt.events import Event, PlanReady, PlanText, Progress
 from dimrt.interop import CudaArray
+from dimrt.manifest import Resolution
 from dimrt.painter import Latent, Painter, Show, start_noise
 from dimrt.phases import Phases
-from dimrt.photo.composite import composite
-from dimrt.photo.fit import Frame, from_painter, painter_frame, to_levels, to_painter
-from dimrt.photo.read import Pixels
-from dimrt.preview import Previewer
+from dimrt.photo.fit import Frame, from_painter, painter_frame
+from dimrt.photo.photo import Pixels, Samples
 from dimrt.prompt import Turn
 from dimrt.request import Request
 from dimrt.result import EditResult
@@ -88,18 +88,7 @@ class Chain:
         self, subject: Subject, instruction: str, request: Request, phases: Phases
     ) -> Generator[Event, None, EditResult]:
         """Photo and instruction to edited photo."""
-        frame = self.frame(subject, request)
-        brief = yield from self.design(subject, instruction, request, phases)
-        source = yield from phases.once("encode", partial(self.encode, subject, frame))
-        noise = start_noise(request.seed, self._backend.shape(source))
-        show = Previewer(self.to_host(source), to_painter(subject.photo, frame)).show if request.previews else None
-        latent = yield from self.paint(brief, source, noise, request, phases, show)
-        pixels = yield from phases.once("decode", partial(self.decode, latent))
-        painted = from_painter(pixels)
-        if request.composite == "none" or request.frame == "crop":
-            return self._result(painted, painted, brief, request, "none", phases)
-        image, mode = yield from phases.once("composite", partial(self._composite, subject, frame, pixels, request))
-        return self._result(image, painted, brief, request, mode, phases)
+        return editing.edit(self, subject, instruction, request, phases)
 
     def generate(self, prompt: str, request: Request, phases: Phases) -> Generator[Event, None, EditResult]:
         """Prompt to picture."""
@@ -107,7 +96,7 @@ class Chain:
         noise = start_noise(request.seed, self.latent_shape())
         latent = yield from self.paint(brief, None, noise, request, phases)
         painted = yield from phases.once("decode", lambda: from_painter(self.decode(latent)))
-        return self._result(painted, painted, brief, request, "none", phases)
+        return self.result(painted, painted, brief, request, "none", phases)
 
     def design(
         self, subject: Subject | None, instruction: str, request: Request, phases: Phases
@@ -136,6 +125,15 @@ class Chain:
     def frame(self, subject: Subject, request: Request) -> Frame:
         """How the photo becomes the painter's picture."""
         return painter_frame(subject.photo.size, self._facts.resolution, request.frame)
+
+    @property
+    def resolution(self) -> Resolution:
+        """Sizes the painter works at."""
+        return self._facts.resolution
+
+    def shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Shape of a tensor on the device."""
+        return self._backend.shape(tensor)
 
     def latent_shape(self) -> tuple[int, int, int, int]:
         """Shape of the latent that generate paints."""
@@ -168,6 +166,11 @@ class Chain:
         self._enter("painter")
         return self._autoencoder.decode(latent)
 
+    def decoded_source(self, subject: Subject, frame: Frame) -> NDArray[np.float32]:
+        """The photo through the autoencoder and back, float32 [H, W, 3], 0 to 255."""
+        self._enter("painter")
+        return self._autoencoder.decoded_source(subject, frame)
+
     def decode_for_caller(self, latent: Tensor) -> CudaArray:
         """The same pixels as an array on the GPU that belongs to the caller."""
         self._enter("painter")
@@ -176,6 +179,24 @@ class Chain:
     def to_host(self, tensor: Tensor) -> NDArray[np.float32]:
         """Values of a latent or a condition, float32, in memory of their own."""
         return np.array(self._backend.to_host(tensor), np.float32)
+
+    def result(
+        self, image: Samples, painted: Pixels, brief: Brief, request: Request, mode: str, phases: Phases
+    ) -> EditResult:
+        """A finished picture and what ran."""
+        return EditResult(
+            image=image,
+            painted=painted,
+            blueprint=brief.blueprint,
+            plan_style=request.plan_style if brief.blueprint is not None and request.plan is None else None,
+            seed=request.seed,
+            steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            composite=mode,
+            timings=phases.seconds,
+            bundle=self._facts.name,
+            provider=self._backend.name,
+        )
 
     def _enter(self, role: Role) -> None:
         """Where memory holds one role at a time, give back what the other one has loaded or kept."""
@@ -245,34 +266,6 @@ class Chain:
         count = len(self._designer.prompts.encode(text))
         if count > room:
             raise InputError(f"the {name} has {count} tokens, this bundle takes at most {room}; shorten it")
-
-    def _composite(
-        self, subject: Subject, frame: Frame, pixels: NDArray[np.float32], request: Request
-    ) -> tuple[Pixels, str]:
-        """Carry the painted change to the full-size photo; alpha stays as it was."""
-        photo = subject.photo
-        before, after = self._autoencoder.decoded_source(subject, frame), to_levels(pixels)
-        image, mode = composite(photo.pixels, before, after, request.composite)
-        if photo.alpha is not None:
-            return np.dstack([image, photo.alpha]), mode
-        return (image.copy() if image is photo.pixels else image), mode
-
-    def _result(
-        self, image: Pixels, painted: Pixels, brief: Brief, request: Request, mode: str, phases: Phases
-    ) -> EditResult:
-        return EditResult(
-            image=image,
-            painted=painted,
-            blueprint=brief.blueprint,
-            plan_style=request.plan_style if brief.blueprint is not None and request.plan is None else None,
-            seed=request.seed,
-            steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            composite=mode,
-            timings=phases.seconds,
-            bundle=self._facts.name,
-            provider=self._backend.name,
-        )
 
 
 def _tokens(view: View | None) -> int:

@@ -1,12 +1,12 @@
 """What a caller may ask of one edit. `None` means the bundle's own default."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dimrt.blueprint import Blueprint
+from dimrt.photo.mask import Mask
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,15 @@ class EditOptions:
         composite: how the painted change reaches the full-size photo: "tone" (one map of colours), "local" (changed
             region blended in), "painted" (the painted picture enlarged), "none" (the painted picture itself at model
             resolution); "auto" picks one of the first three.
-        mask: where the edit may change the photo, [H, W] of the photo's size, 0 nowhere, 255 (or True) fully; see
-            `dimrt.photo.mask.read_mask`. Outside it every pixel stays the photo's.
-        region: the same as a box of the upright photo: left, top, width, height in pixels.
-        feather: width in pixels, at full size, over which an edit in a mask or region fades in; None chooses.
-        closeup: whether what changed is painted once more, on a crop around it ("always", "never", or "auto").
+        mask: what the edit may change: from `dimrt.photo.mask.read_mask`, or an array [H, W] of the photo's size (bool,
+            or uint8 where 255 is fully and 0 not at all). What is marked and its surroundings are what designer and
+            painter see; outside the mask every pixel stays exactly the photo's.
+        region: the same as a rectangle of the upright photo: x, y, width, height in pixels. A mask or a region, not
+            both.
+        feather: pixels at full size over which the edit fades in from the mask's or region's edge inwards; None
+            chooses, 0 is a hard edge.
+        closeup: whether what changed in some place is painted once more, on a crop around it, at the resolution that
+            the crop gives: "never", "always" (where that crop is smaller than what was painted before), or "auto".
         previews: whether a `Preview` event follows each painter step (edits only).
     """
 
@@ -50,8 +54,8 @@ class EditOptions:
     plan_view: Literal["shared", "native"] = "shared"
     frame: Literal["whole", "crop"] = "whole"
     composite: Literal["auto", "tone", "local", "painted", "none"] = "auto"
-    mask: NDArray[np.uint8] | None = None
+    mask: Mask | NDArray[Any] | None = None
     region: tuple[int, int, int, int] | None = None
-    feather: int | None = None
+    feather: float | None = None
     closeup: Literal["auto", "never", "always"] = "auto"
     previews: bool = False

@@ -22,7 +22,7 @@ class Phases:
     """Wraps the phases of one chain in their start and end events.
 
     Attributes:
-        seconds: wall-clock time of each finished phase.
+        seconds: wall-clock time of each finished phase, of all its turns where it came more than once.
     """
 
     def __init__(self) -> None:
@@ -57,8 +57,9 @@ class Phases:
             work.close()
 
     def _finish(self, phase: str, start: float) -> PhaseFinished:
-        self.seconds[phase] = time.perf_counter() - start
-        return PhaseFinished(phase, self.seconds[phase])
+        seconds = time.perf_counter() - start
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        return PhaseFinished(phase, seconds)
 
 
 def drain(events: Generator[Event, None, Result], on_event: OnEvent | None, cancel: Cancel | None) -> Result:

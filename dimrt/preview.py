@@ -7,14 +7,20 @@ Colours that the photo hasn't got come out roughly; the finished picture comes f
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from dimrt.painter import Show
+from dimrt.photo.colour import as_image, to_srgb
 from dimrt.photo.fit import from_painter
-from dimrt.photo.read import Pixels
+from dimrt.photo.photo import Photo, Pixels
+from dimrt.photo.planes import Box
 
 PATCH = 8
 """Pixels of the preview along a side of one cell, at most; an autoencoder of a lower factor has fewer."""
 RIDGE = 1e-3
 """Added to the variance of each latent channel (they are near 1), as a share of it."""
+WHOLE = 256
+"""Longest side of a preview that shows a part in its place."""
 
 
 class Previewer:
@@ -49,6 +55,28 @@ class Previewer:
         rows, columns = pixels.shape[2] // (height * patch), pixels.shape[3] // (width * patch)
         blocks = pixels[0].reshape(3, height, patch, rows, width, patch, columns).mean(axis=(3, 6), dtype=np.float64)
         return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2, 4)).reshape(height * width, 3 * patch * patch)
+
+
+def in_place(show: Show, photo: Photo, window: Box) -> Show:
+    """Previews of a part of a photo, each shown in its place in the photo made small.
+
+    Args:
+        show: makes the part's previews.
+        photo: the whole photo.
+        window: where the part lies: left, top, right, bottom in the photo's pixels.
+    """
+    scale = WHOLE / max(photo.size)
+    size = max(round(photo.size[0] * scale), 1), max(round(photo.size[1] * scale), 1)
+    small = Image.fromarray(to_srgb(np.asarray(as_image(photo.pixels).resize(size)), photo.icc))
+    left, top, right, bottom = (round(value * scale) for value in window)
+    place = left, top, max(right, left + 1), max(bottom, top + 1)
+
+    def shown(latent: NDArray[np.float32]) -> Pixels:
+        whole = small.copy()
+        whole.paste(Image.fromarray(show(latent)).resize((place[2] - place[0], place[3] - place[1])), place)
+        return np.asarray(whole)
+
+    return shown
 
 
 def _cells(latent: NDArray[np.float32]) -> NDArray[np.float64]:

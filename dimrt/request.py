@@ -4,19 +4,25 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from dimrt.blueprint import Blueprint
 from dimrt.errors import InputError
 from dimrt.manifest import FULL, Manifest, Schedule
 from dimrt.options import EditOptions
+from dimrt.photo.bounds import Bounds, mask_bounds, region_bounds
+from dimrt.photo.mask import Mask, read_mask, region_box
 
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**63 - 1
+MAX_FEATHER = 10_000
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("auto", "student", "teacher"),
     "plan_view": ("shared", "native"),
     "frame": ("whole", "crop"),
     "composite": ("auto", "tone", "local", "painted", "none"),
+    "closeup": ("auto", "never", "always"),
 }
 
 
@@ -35,7 +41,23 @@ class Request:
     plan_view: Literal["shared", "native"]
     frame: Literal["whole", "crop"]
     composite: Literal["auto", "tone", "local", "painted", "none"]
+    mask: Mask | NDArray[Any] | None
+    region: tuple[int, int, int, int] | None
+    feather: float | None
+    closeup: Literal["auto", "never", "always"]
     previews: bool
+
+    def bounds(self, size: tuple[int, int]) -> Bounds | None:
+        """What may change of an upright photo of (width, height); None for all of it.
+
+        Raises:
+            InputError: the mask or the region doesn't fit the photo.
+        """
+        if self.mask is not None:
+            return mask_bounds(read_mask(self.mask, size).share, self.feather)
+        if self.region is not None:
+            return region_bounds(size, region_box(self.region, size), self.feather)
+        return None
 
 
 def resolve(options: EditOptions, manifest: Manifest) -> Request:
@@ -53,6 +75,7 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
             f"composite {options.composite!r} needs the whole photo and frame is 'crop', which returns the painted "
             "square; leave composite at 'auto' or set frame to 'whole'"
         )
+    _check_place(options)
     whose = _whose(options.schedule, schedule)
     guidance = _guidance(options.guidance_scale, schedule, whose)
     return Request(
@@ -73,8 +96,36 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
         plan_view=options.plan_view,
         frame=options.frame,
         composite=options.composite,
+        mask=options.mask,
+        region=options.region,
+        feather=options.feather,
+        closeup=options.closeup,
         previews=options.previews,
     )
+
+
+def _check_place(options: EditOptions) -> None:
+    """Refuse what can't be meant by a mask, a region, a feather or a close-up."""
+    bounded = options.mask is not None or options.region is not None
+    if options.mask is not None and options.region is not None:
+        raise InputError("mask and region both say where to edit; give one of them")
+    whole = "frame 'crop'" if options.frame == "crop" else "composite 'none'" if options.composite == "none" else None
+    if whole is not None and (bounded or options.closeup == "always"):
+        what = "a mask" if options.mask is not None else "a region" if bounded else "closeup 'always'"
+        raise InputError(
+            f"{what} needs the change carried to the photo, and {whole} returns the painted picture itself"
+        )
+    region = options.region
+    if region is not None and (len(region) != 4 or not all(hasattr(value, "__index__") for value in region)):
+        raise InputError(f"region is {region!r}; give x, y, width and height in whole pixels")
+    if options.feather is None:
+        return
+    if not bounded:
+        raise InputError(
+            "feather softens the edge of a mask or a region, and neither is given; give one, or leave it out"
+        )
+    if isinstance(options.feather, bool) or not 0 <= options.feather <= MAX_FEATHER:
+        raise InputError(f"feather is {options.feather}; give 0 to {MAX_FEATHER} pixels")
 
 
 def _whose(asked: Literal["auto", "student", "teacher"], facts: Schedule) -> Literal["student", "teacher"]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dimrt.blueprint import Blueprint
+from dimrt.photo.photo import Samples
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class EditResult:
     """A finished picture and how it came to be.
 
     Attributes:
-        image: uint8 [H, W, 3], or [H, W, 4] when the photo has alpha, of the photo's size. For frame "crop", for
-            composite "none" and for generate it is `painted` itself.
+        image: of the photo's type (uint8 or uint16) and size, [H, W, 3], or [H, W, 4] when it has alpha. For frame
+            "crop", for composite "none" and for generate it is `painted` itself.
         painted: uint8 [h, w, 3], the painter's picture at model resolution.
         blueprint: the plan, or None when the bare instruction was painted.
         plan_style: the style in which the designer wrote the plan; None when it wrote none.
@@ -37,9 +38,15 @@ class EditResult:
         timings: seconds of each phase.
         bundle: name of the bundle.
         provider: backend and provider that really ran.
+        window: x, y, width, height: the part of the photo that was painted, in its pixels; None without a photo.
+        region: x, y, width, height outside of which every pixel is the photo's; 0 wide where nothing changed, None
+            where `image` isn't the photo at its own size.
+        painted_scale: painted pixels for each pixel of the window, along a side: below 1, what was newly drawn is
+            that much coarser than the photo.
+        closeup: whether what changed was painted once more, on a crop around it (`window`).
     """
 
-    image: NDArray[np.uint8]
+    image: Samples
     painted: NDArray[np.uint8]
     blueprint: Blueprint | None
     plan_style: str | None
@@ -50,3 +57,7 @@ class EditResult:
     timings: dict[str, float]
     bundle: str
     provider: str
+    window: tuple[int, int, int, int] | None = None
+    region: tuple[int, int, int, int] | None = None
+    painted_scale: float = 1.0
+    closeup: bool = False
