@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dimrt.errors import DimrtError
-from dimrt.serve import jobs_api, pages
+from dimrt.serve import images_api, jobs_api, pages
 from dimrt.serve.errors import HttpError, as_http
 from dimrt.serve.guard import Guard
 from dimrt.serve.service import Service
@@ -18,6 +18,9 @@ ROUTES = (
     ("GET", "/page/{name}", pages.page_file),
     ("GET", "/favicon.ico", pages.favicon),
     ("GET", "/health", pages.health),
+    ("GET", "/v1/models", pages.models),
+    ("POST", "/v1/images/edits", images_api.edits),
+    ("POST", "/v1/images/generations", images_api.generations),
     ("POST", "/v1/photos", jobs_api.add_photo),
     ("DELETE", "/v1/photos/{id}", jobs_api.drop_photo),
     ("POST", "/v1/jobs", jobs_api.add_job),

@@ -49,6 +49,11 @@ class HttpError(Exception):
         return JSONResponse(self.document(), self.status, self.headers)
 
 
+def busy(message: str) -> HttpError:
+    """Too much is waiting: worth another try."""
+    return HttpError(429, message, code="queue_full", headers={"retry-after": str(RETRY_AFTER)})
+
+
 KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -58,7 +63,7 @@ def as_http(error: BaseException) -> HttpError:
         case HttpError():
             return error
         case QueueFull():
-            return HttpError(429, str(error), code="queue_full", headers={"retry-after": str(RETRY_AFTER)})
+            return busy(str(error))
         case InputError():
             return HttpError(400, str(error), code="invalid_input")
         case BundleError():

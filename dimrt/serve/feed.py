@@ -63,6 +63,12 @@ class Feed(Generic[Item]):
         if self._job is not None:
             self._job.cancel()
 
+    def take(self) -> EditResult:
+        """The result of a job that is done, which is not kept here any longer."""
+        result, self.result = self.result, None
+        assert result is not None, "asked for too early or twice"
+        return result
+
     async def follow(self, start: int = 0, heartbeat: float | None = None) -> AsyncIterator[tuple[int, Item] | None]:
         """Every item from number `start` on with its number, until the job is over.
 

@@ -31,7 +31,8 @@ async def add_photo(request: Request) -> Response:
     async with service.uploading():
         form = await read_form(request, service.settings)
         read_fields(form, (), ("photo",))
-        stored = service.photos.add(await service.decoded(one_file(form, "photo")))
+        stored = await service.decoded(one_file(form, "photo"))
+    service.photos.keep(stored)
     return JSONResponse(describe_photo(stored), 201)
 
 
@@ -49,14 +50,15 @@ async def add_job(request: Request) -> Response:
         form = await read_form(request, service.settings)
         values = read_fields(form, (PHOTO_ID, *JOB), ("photo", "mask"))
         if "photo" in form.files:
-            stored = service.photos.add(await service.decoded(one_file(form, "photo")))
+            stored = await service.decoded(one_file(form, "photo"))
+            service.photos.keep(stored)
         else:
             stored = _stored(service, values)
-    mask = one_file(form, "mask") if "mask" in form.files else None
+        mask = await service.mask(one_file(form, "mask"), stored.photo) if "mask" in form.files else None
     service.check_instructions(values["instructions"])
     asked = {**options_in(values), "previews": values.get("previews", True)}
     options = service.options(asked, stored.photo, mask)
-    record = Record(service.jobs.submit(edit_of(stored, values["instructions"], options)), stored.photo)
+    record = Record(service.jobs.submit(edit_of(stored, values["instructions"], options)), stored)
     service.records.add(record)
     return JSONResponse({**record.describe(), "photo": stored.id}, 202, {"location": f"/v1/jobs/{record.id}"})
 
@@ -95,7 +97,7 @@ async def get_image(request: Request) -> Response:
     result = record.result
     if result is None:
         raise HttpError(409, f"the job is {record.state}: it has no picture", code="no_picture")
-    data = await service.encoding(lambda: encode(result, record.photo, name, quality))
+    data = await service.encoding(lambda: encode(result, record.stored.photo, name, quality))
     return Response(data, media_type=f"image/{name}")
 
 

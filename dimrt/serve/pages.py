@@ -36,6 +36,13 @@ async def health(request: Request) -> Response:
     return JSONResponse(describe(service_of(request)))
 
 
+async def models(request: Request) -> Response:
+    """GET /v1/models: the one bundle that is loaded, as OpenAI's list of models."""
+    name = service_of(request).editor.bundle.manifest.name
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "dimrt"}
+    return JSONResponse({"object": "list", "data": [model]})
+
+
 def describe(service: Service) -> dict[str, Any]:
     """What runs here and what it allows."""
     facts, settings = service.editor.bundle.manifest, service.settings

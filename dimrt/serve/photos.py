@@ -2,9 +2,12 @@
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from dimrt.photo.read import Photo
+from dimrt.serve.errors import busy
 from dimrt.session import Session
 
 
@@ -30,22 +33,25 @@ class StoredPhoto:
 
 
 class Photos:
-    """Photos by their id. The one used longest ago goes when the memory is full; the newest one always stays."""
+    """Photos by their id. The one used longest ago goes when the memory is full.
+
+    What counts is every photo that somebody still holds: a job that waits keeps its photo alive.
+    """
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
         self._kept: OrderedDict[str, StoredPhoto] = OrderedDict()
+        self._alive: WeakSet[StoredPhoto] = WeakSet()
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def add(self, photo: Photo) -> StoredPhoto:
-        """Keep a photo."""
+    def hold(self, photo: Photo) -> StoredPhoto:
+        """Count a photo for as long as somebody holds what is returned, without keeping it."""
         stored = StoredPhoto(photo)
-        self._kept[stored.id] = stored
-        while len(self._kept) > 1 and sum(other.bytes for other in self._kept.values()) > self._memory:
-            self._kept.popitem(last=False)
+        self._alive.add(stored)
         return stored
+
+    def keep(self, stored: StoredPhoto) -> None:
+        """Keep a photo for further requests."""
+        self._kept[stored.id] = stored
 
     def get(self, name: str) -> StoredPhoto | None:
         """The photo of that id, which counts as used now; None when it's gone."""
@@ -57,3 +63,19 @@ class Photos:
     def remove(self, name: str) -> bool:
         """Forget a photo; whether it was there."""
         return self._kept.pop(name, None) is not None
+
+    def make_room(self, needed: int, drop_result: Callable[[], bool]) -> None:
+        """Forget photos until one of `needed` bytes fits; a photo larger than the whole memory may be alone in it.
+
+        Args:
+            needed: bytes.
+            drop_result: forgets a finished job, which may hold the last reference to a photo; False when there is none.
+
+        Raises:
+            HttpError: 429, the photos of jobs that wait or run fill the memory.
+        """
+        while self._alive and sum(stored.bytes for stored in self._alive) + needed > self._memory:
+            if self._kept:
+                self._kept.popitem(last=False)
+            elif not drop_result():
+                raise busy("the photos of the edits that wait fill the memory; try again when one is over")

@@ -15,6 +15,8 @@ from dimrt.serve.errors import HttpError
 KINDS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 """Formats by the name that callers use; the media type is image/NAME."""
 
+PREVIEW_QUALITY = 85
+
 Size = tuple[int, int]
 
 
@@ -34,6 +36,11 @@ def encode(result: EditResult, photo: Photo | None, name: str, quality: int, fit
     return encode_photo(KINDS[name], pixels, photo, max(quality, 1))[0]
 
 
+def encode_preview(image: NDArray[np.uint8], name: str) -> bytes:
+    """The file of an unfinished picture, uint8 [h, w, 3]."""
+    return encode_photo(KINDS[name], image, None, PREVIEW_QUALITY)[0]
+
+
 def parse_size(text: str) -> Size | None:
     """Width and height that a picture is to fit in; None for its own.
 
@@ -48,13 +55,18 @@ def parse_size(text: str) -> Size | None:
     return int(match[1]), int(match[2])
 
 
-def shrunk(pixels: NDArray[Any], fit: Size) -> NDArray[Any]:
-    """The picture [H, W, C], made smaller to fit in (width, height); its own when it fits."""
+def size_within(pixels: NDArray[Any], fit: Size | None) -> Size:
+    """Width and height of a picture [H, W, C] made to fit in (width, height) with its own proportions."""
     height, width = pixels.shape[:2]
-    scale = min(fit[0] / width, fit[1] / height)
-    if scale >= 1:
+    scale = 1.0 if fit is None else min(fit[0] / width, fit[1] / height, 1.0)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def shrunk(pixels: NDArray[Any], fit: Size) -> NDArray[Any]:
+    """The picture [H, W, C], made smaller to fit in (width, height); itself when it fits."""
+    size = size_within(pixels, fit)
+    if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
     if pixels.dtype == np.uint8:
         return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(pixels, 2, 0)]

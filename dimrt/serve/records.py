@@ -6,10 +6,10 @@ from typing import Any
 
 from dimrt.events import Event
 from dimrt.jobs import Job
-from dimrt.photo.read import Photo
 from dimrt.result import EditResult
 from dimrt.serve.errors import as_http
 from dimrt.serve.feed import Feed
+from dimrt.serve.photos import StoredPhoto
 from dimrt.wire import event_json, result_json
 
 KEPT_RECORDS = 64
@@ -23,11 +23,11 @@ class Record(Feed[Frame]):
     """One job; its last frame, once it's over, is its end: done, failed or cancelled.
 
     Attributes:
-        photo: what is edited; its metadata goes into the file.
+        stored: what is edited; its metadata goes into the file.
     """
 
-    def __init__(self, job: Job[EditResult], photo: Photo) -> None:
-        self.photo = photo
+    def __init__(self, job: Job[EditResult], stored: StoredPhoto) -> None:
+        self.stored = stored
         super().__init__(job, _frame)
 
     def describe(self) -> dict[str, Any]:
@@ -66,6 +66,14 @@ class Records:
     def remove(self, name: str) -> None:
         """Forget a job."""
         self._kept.pop(name, None)
+
+    def drop_oldest(self) -> bool:
+        """Forget the oldest finished job; False when there is none."""
+        for record in self._kept.values():
+            if record.over:
+                del self._kept[record.id]
+                return True
+        return False
 
     def _tidy(self) -> None:
         """Forget the oldest finished jobs beyond what may be kept; the last one always stays."""

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dimrt.editor import Editor
 from dimrt.errors import BundleError, InputError
@@ -19,6 +21,9 @@ from dimrt.serve.errors import HttpError
 from dimrt.serve.photos import Photos, StoredPhoto
 from dimrt.serve.records import Records
 from dimrt.serve.settings import Settings
+
+BYTES_A_PIXEL = 4
+"""Of a photo that isn't decoded yet: color and alpha in 8 bits."""
 
 Value = TypeVar("Value")
 Edit = Callable[[Editor], Generator[Event, None, EditResult]]
@@ -52,16 +57,39 @@ class Service:
         async with self._encodings:
             return await asyncio.to_thread(encode)
 
-    async def decoded(self, data: bytes) -> Photo:
-        """A photo from an upload; its size is checked before it's decoded.
+    async def decoded(self, data: bytes) -> StoredPhoto:
+        """A photo from an upload, its size checked and room made before it's decoded.
 
         Raises:
-            HttpError: 413 too many pixels.
+            HttpError: 413 too many pixels, 429 no room.
             InputError: it can't be read.
         """
-        return await asyncio.to_thread(_decode, data, self.settings.max_pixels)
+        width, height = await asyncio.to_thread(photo_size, data)
+        if width * height > self.settings.max_pixels:
+            limit = self.settings.max_pixels
+            raise HttpError(
+                413,
+                f"the photo has {width:,} x {height:,} pixels, more than the limit of {limit:,} (--max-pixels)",
+                code="too_many_pixels",
+            )
+        self.photos.make_room(width * height * BYTES_A_PIXEL, self.records.drop_oldest)
+        return self.photos.hold(await asyncio.to_thread(read_photo, data))
 
-    def options(self, values: dict[str, Any], photo: Photo | None, mask: bytes | None) -> EditOptions:
+    async def mask(self, data: bytes, photo: Photo) -> NDArray[np.uint8]:
+        """A mask from an upload, [H, W] of the photo's size, which is checked before it's decoded.
+
+        Raises:
+            InputError: it can't be read, or doesn't fit the photo.
+        """
+        size = await asyncio.to_thread(photo_size, data)
+        if size != photo.size:
+            raise InputError(
+                f"the mask is {size[0]} x {size[1]} and the photo is {photo.size[0]} x {photo.size[1]} (upright); "
+                "send a mask of exactly the photo's size"
+            )
+        return (await asyncio.to_thread(read_mask, data, photo.size)).share
+
+    def options(self, values: dict[str, Any], photo: Photo | None, mask: NDArray[np.uint8] | None) -> EditOptions:
         """The options of a request, checked against the bundle and the photo before anything is queued.
 
         Raises:
@@ -71,16 +99,14 @@ class Service:
         facts = self.editor.bundle.manifest
         task = "generate" if photo is None else "edit"
         if facts.painter.task != task:
-            other = "photos are edited with" if task == "generate" else "pictures are painted from text with"
+            can, path = ("edits photos", "edits") if task == "generate" else ("paints from text", "generations")
             raise BundleError(
-                f"the bundle that this server loaded ({facts.name}) is made for the other task; {other} it, see "
-                f"/v1/images/{'edits' if task == 'generate' else 'generations'}; start the server with another --bundle"
+                f"{facts.name}, the bundle of this server, {can} and does nothing else: use /v1/images/{path}, or "
+                "start the server with another --bundle"
             )
-        options = EditOptions(**values)
+        options = EditOptions(**values, mask=mask)
         if photo is not None and options.region is not None:
             region_box(options.region, photo.size)
-        if photo is not None and mask is not None:
-            options = replace(options, mask=read_mask(mask, photo.size).share)
         resolve(options, facts)
         return options
 
@@ -105,12 +131,6 @@ def edit_of(stored: StoredPhoto, instructions: list[str], options: EditOptions) 
     return work
 
 
-def _decode(data: bytes, max_pixels: int) -> Photo:
-    width, height = photo_size(data)
-    if width * height > max_pixels:
-        raise HttpError(
-            413,
-            f"the photo has {width:,} x {height:,} pixels, more than the limit of {max_pixels:,} (--max-pixels)",
-            code="too_many_pixels",
-        )
-    return read_photo(data)
+def generation_of(prompt: str, options: EditOptions) -> Edit:
+    """The work of painting from text."""
+    return lambda editor: editor.events(None, prompt, options)
