@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -119,15 +120,17 @@ class Lines:
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.path = path
         with explained(path, path):
-            self._file: BinaryIO = path.open("wb" if fresh else "ab")
+            # No buffer: what a full disk didn't take mustn't come back when the file is closed.
+            self._file: FileIO = path.open("wb" if fresh else "ab", buffering=0)
             if not fresh:
                 self._file.truncate(_end_of_lines(path))
 
     def append(self, *entries: Entry) -> None:
         """Add lines, and wait until the disk has them."""
         with explained(self.path, self.path):
-            self._file.write(b"".join(entry.line() for entry in entries))
-            self._file.flush()
+            left = b"".join(entry.line() for entry in entries)
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
