@@ -12,7 +12,7 @@ from PIL import Image
 
 from dimrt.photo.planes import Box, Floats, enlarge
 
-AUTOMATIC = 1 / 100
+AUTOMATIC = 1 / 50
 """Feather where none is asked for, as a share of the longer side of what is marked…"""
 THICKNESS = 1 / 3
 """… and at most this share of the largest depth inside it. One that is asked for may take all of that depth."""

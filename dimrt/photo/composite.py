@@ -30,6 +30,10 @@ LARGE = 0.35
 """Shares of the picture: a smaller change is local; a larger one is a tone if a map of colours explains it. One in
 between is kept to its region, where it's carried by the map of colours if that explains it. A larger one after which
 the photo's detail is gone is no tone: the painted picture is enlarged."""
+FAINT = (3.0, 0.5)
+"""A small change is a faint tone after all where outside of its region more than the first (levels, root mean square)
+changed, a map of colours explains more than the second (share of the energy) of that, and this is more energy than the
+region holds. Less is the painter's drift, which isn't carried over."""
 UNEXPLAINED = 0.25
 """Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
 FAILED = (16.0, 0.25)
@@ -85,14 +89,15 @@ def choose(
         return Transfer("painted", painted=edit)
     region = changed_region(change)
     extent = float((region[inside] > 0.5).mean())
-    if mode == "auto" and extent < SMALL:
+    faint = mode == "auto" and extent < SMALL and _is_faint_tone(source, edit, inside, region)
+    if mode == "auto" and extent < SMALL and not faint:
         return _local(source, change, region)
     if mode == "auto" and extent > LARGE and detail_is_gone(source, edit, inside):
         return Transfer("painted", painted=edit)
     tone = fit_tone(source, edit, inside)
     rest = edit - tone.predict(source)
     explained = not _fails(change, rest, inside)
-    if mode == "tone" or (mode == "auto" and explained and extent > LARGE):
+    if mode == "tone" or (mode == "auto" and explained and (extent > LARGE or faint)):
         patch = changed_region(rest, PATCH)
         return Transfer("tone", tone, fit_field(source, rest, RADIUS), patch) if patch.any() else Transfer("tone", tone)
     if explained:
@@ -107,6 +112,18 @@ def _local(source: Floats, change: Floats, region: Floats) -> Transfer:
 def _is_still(change: Floats, inside: NDArray[np.bool_]) -> bool:
     smooth = box_mean(change, 1)
     return float(np.sqrt((change[inside] ** 2).mean())) < STILL[0] and float(np.abs(smooth[inside]).max()) < STILL[1]
+
+
+def _is_faint_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_], region: Floats) -> bool:
+    """Whether a change that is strong in few places at most is a tone of all that is inside."""
+    change = box_mean(edit - source, 1)
+    quiet = inside & (region <= 0.5)
+    loud = inside & ~quiet
+    around = float((change[quiet] ** 2).sum())
+    if around < FAINT[0] ** 2 * change[quiet].size or around < float((change[loud] ** 2).sum()):
+        return False
+    rest = box_mean(edit - fit_tone(source, edit, quiet).predict(source), 1)
+    return float((rest[quiet] ** 2).sum()) < (1 - FAINT[1]) * around
 
 
 def _fails(change: Floats, rest: Floats, inside: NDArray[np.bool_]) -> bool:
