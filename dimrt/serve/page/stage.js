@@ -1,0 +1,56 @@
+// The pictures on the stage: the photo, what became of it, and the painting while it emerges.
+
+const SOFTEST = 16; // pixels of blur of the first preview
+
+export class Stage {
+  constructor({ frame, before, after, previews }) {
+    Object.assign(this, { frame, before, after, previews });
+  }
+
+  /** The photo's size in pixels, upright: the frame takes its shape and enlarges it at most twice. */
+  shape(width, height) {
+    this.frame.style.setProperty("--ratio", width / height);
+    this.frame.style.setProperty("--widest", `${width * 2}px`);
+  }
+
+  /** Show the photo; false where the browser can't read this format. */
+  async showBefore(blob) {
+    this.before.hidden = false;
+    return show(this.before, blob);
+  }
+
+  /** Show an edited picture, or none. */
+  async showAfter(blob) {
+    if (blob) await show(this.after, blob);
+    else this.after.removeAttribute("src");
+    this.after.hidden = !blob;
+  }
+
+  /** A preview fades in over the one before it; `share` of the painting is done, and the picture clears up with it. */
+  preview(source, share) {
+    const picture = new Image();
+    picture.alt = "";
+    picture.src = source;
+    picture.style.setProperty("--blur", `${(1 - share) * SOFTEST + 1}px`);
+    const covered = [...this.previews.children];
+    picture.addEventListener("animationend", () => covered.forEach((old) => old.remove()), { once: true });
+    this.previews.append(picture);
+  }
+
+  endPreviews() {
+    this.previews.replaceChildren();
+  }
+}
+
+async function show(image, blob) {
+  const url = URL.createObjectURL(blob);
+  try {
+    image.src = url;
+    await image.decode();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    URL.revokeObjectURL(url); // the picture is loaded, or never will be
+  }
+}
