@@ -1,12 +1,14 @@
 """What a caller may ask of one edit. `None` means the bundle's own default."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from dimrt.blueprint import Blueprint
-from dimrt.photo.mask import Mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dimrt.photo.mask import Mask
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class EditOptions:
     plan_view: Literal["shared", "native"] = "shared"
     frame: Literal["whole", "crop"] = "whole"
     composite: Literal["auto", "tone", "local", "painted", "none"] = "auto"
-    mask: Mask | NDArray[Any] | None = None
+    mask: "Mask | NDArray[Any] | None" = None
     region: tuple[int, int, int, int] | None = None
     feather: float | None = None
     closeup: Literal["auto", "never", "always"] = "auto"

@@ -12,6 +12,7 @@ from dimrt.cli.options import (
     output_option,
     output_options,
     painting_options,
+    place_options,
     plan_source_options,
     planning_options,
     read_plan,
@@ -41,6 +42,7 @@ from dimrt.options import EditOptions
     show_default=True,
     help="How the change reaches full size: tone, local, painted (enlarged), or none (the painted picture itself).",
 )
+@place_options
 @bundle_options
 @output_options
 def command(
@@ -59,6 +61,10 @@ def command(
     plan_view: Literal["shared", "native"],
     frame: Literal["whole", "crop"],
     composite: Literal["auto", "tone", "local", "painted", "none"],
+    mask_file: str | None,
+    region: str | None,
+    feather: float | None,
+    closeup: Literal["auto", "never", "always"],
     bundle: str | None,
     device: Device,
     target: str | None,
@@ -78,6 +84,12 @@ def command(
             click.get_current_context(),
         )
     check_picture_out(out)
+    from dimrt.photo.mask import parse_region, read_mask
+    from dimrt.photo.read import read_photo
+    from dimrt.photo.write import write_photo
+
+    source = read_photo(photo)
+    mask = None if mask_file is None else read_mask(mask_file, source.size)
     options = EditOptions(
         steps=steps,
         guidance_scale=guidance,
@@ -90,12 +102,11 @@ def command(
         plan_view=plan_view,
         frame=frame,
         composite=composite,
+        mask=mask,
+        region=None if region is None else parse_region(region, source.size),
+        feather=feather,
+        closeup=closeup,
     )
-
-    from dimrt.photo.read import read_photo
-    from dimrt.photo.write import write_photo
-
-    source = read_photo(photo)
     console = Console(quiet=quiet, as_json=as_json)
     editor = load_editor(bundle, device, target, threads, console)
     try:
@@ -104,6 +115,8 @@ def command(
     finally:
         console.close()
     console.notes(source.notes)
+    if mask is not None:
+        console.note(f"note      mask: {mask.reading}")
     console.notes(write_photo(out, result.image, source, quality))
     note_result(result, out, console)
     if as_json:

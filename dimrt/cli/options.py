@@ -92,6 +92,34 @@ planning_options = apply(
     ),
 )
 
+place_options = apply(
+    click.option(
+        "--mask",
+        "mask_file",
+        metavar="FILE",
+        help="Edit only what this picture marks, of exactly the photo's size: its transparent part (alpha 0 = edit) if "
+        "it has one, else its white part. All other pixels stay exactly.",
+    ),
+    click.option(
+        "--region",
+        metavar="X,Y,W,H",
+        help="Edit only this rectangle of the upright photo, in pixels or percent (25%,0%,50%,100%).",
+    ),
+    click.option(
+        "--feather",
+        type=click.FloatRange(min=0),
+        metavar="PX",
+        help="How far inside the mask's or region's edge the edit becomes full [default: by its size].",
+    ),
+    click.option(
+        "--closeup",
+        type=click.Choice(["auto", "never", "always"]),
+        default="auto",
+        show_default=True,
+        help="Paint what changed in one place once more, on a crop around it.",
+    ),
+)
+
 plan_source_options = apply(
     click.option("--plan", "plan_file", metavar="FILE", help="Use this plan (- reads stdin) and don't write one."),
     click.option("--no-plan", is_flag=True, help="Paint from the bare instruction."),

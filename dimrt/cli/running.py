@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 
+COARSE = 0.9
+"""Painted pixels for each of the photo's, along a side, below which it is said that what is new is coarser."""
+
 
 def load_editor(
     bundle: str | None, device: Device, target: str | None, threads: int | None, console: Console
@@ -39,5 +42,12 @@ def note_result(result: "EditResult", out: Path, console: Console) -> None:
     seconds = sum(result.timings.values())
     if result.composite == "unchanged":
         console.note("note      the painter changed nothing visible: the photo stays as it was. Try other words.")
+    if result.composite in ("local", "painted") and result.painted_scale < COARSE:
+        x, y, across, down = result.window or (0, 0, width, height)
+        painted_height, painted_width = result.painted.shape[:2]
+        console.note(
+            f"note      what is newly drawn was painted at {painted_width} x {painted_height} for {across} x {down} "
+            f"pixels of the photo at {x},{y} ({result.painted_scale:.0%} of its resolution) and enlarged."
+        )
     console.note(f"seed      {result.seed}  steps {result.steps}  guidance {result.guidance_scale:g}")
     console.note(f"wrote     {out} ({width} x {height}, composite {result.composite}, {seconds:.1f} s)")
