@@ -9,6 +9,7 @@ from dimrt.export.nano.shapes import (
     BACKGROUNDS,
     COLOURS,
     SHAPES,
+    SIDE,
     SIZES,
     TEXTURES,
     draw_background,
@@ -133,9 +134,10 @@ def sample_scene(rng: Rng, count: int) -> Scene:
     return Scene(background, ()).with_items(items)
 
 
-def render(scene: Scene) -> NDArray[np.uint8]:
-    """The scene as uint8 [128,128,3]."""
-    picture = draw_background(scene.background.texture, scene.background.colour, scene.background.seed)
+def render(scene: Scene, side: int = SIDE) -> NDArray[np.uint8]:
+    """The scene as uint8 [side,side,3]."""
+    background = scene.background
+    picture = draw_background(background.texture, background.colour, background.seed, side)
     for item in scene.items:
         draw_shape(picture, item.shape, item.colour, item.size, item.x, item.y)
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)

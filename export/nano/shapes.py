@@ -1,12 +1,13 @@
 """Drawing of the toy scenes: flat shapes with antialiased edges on textured backgrounds, in numpy."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 128
-"""Side of every rendered picture in pixels."""
+"""Side in pixels of the pictures that the model sees; everything can be drawn at others too."""
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +39,12 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
 }
 TEXTURES = ("plain", "striped", "checkered", "dotted", "gradient", "cloudy")
 
-_ROW, _COLUMN = ((axis + 0.5) / SIDE for axis in np.mgrid[0:SIDE, 0:SIDE].astype(np.float32))
+
+@lru_cache(maxsize=4)
+def _places(side: int) -> tuple[Floats, Floats]:
+    """Down and across (0 to 1) of every pixel's centre, both [side, side]."""
+    down, across = ((axis + 0.5) / side for axis in np.mgrid[0:side, 0:side].astype(np.float32))
+    return down, across
 
 
 def _circle(x: Floats, y: Floats) -> Floats:
@@ -98,26 +104,28 @@ SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
 
 
 def draw_shape(picture: Floats, shape: str, colour: str, size: str, x: float, y: float) -> None:
-    """Paint one shape over `picture` (float32 [SIDE,SIDE,3], 0 to 255) with its centre at `x`, `y` (0 to 1)."""
+    """Paint one shape over `picture` (float32 [side,side,3], 0 to 255) with its centre at `x`, `y` (0 to 1)."""
+    side = picture.shape[0]
+    rows, columns = _places(side)
     radius = SIZES[size]
     reach = radius * 1.3
-    left, right = max(0, int((x - reach) * SIDE)), min(SIDE, int((x + reach) * SIDE) + 2)
-    top, bottom = max(0, int((y - reach) * SIDE)), min(SIDE, int((y + reach) * SIDE) + 2)
+    left, right = max(0, int((x - reach) * side)), min(side, int((x + reach) * side) + 2)
+    top, bottom = max(0, int((y - reach) * side)), min(side, int((y + reach) * side) + 2)
     window = np.s_[top:bottom, left:right]
-    across, down = (_COLUMN[window] - x) / radius, (_ROW[window] - y) / radius
-    cover = np.clip(0.5 - SHAPES[shape](across, down) * radius * SIDE, 0, 1)[..., None]
+    across, down = (columns[window] - x) / radius, (rows[window] - y) / radius
+    cover = np.clip(0.5 - SHAPES[shape](across, down) * radius * side, 0, 1)[..., None]
     light = 1.04 - 0.16 * (down * 0.7 + across * 0.5)[..., None]
     paint = np.clip(np.array(COLOURS[colour], np.float32) * light, 0, 255)
     picture[window] += (paint - picture[window]) * cover
 
 
-def draw_background(texture: str, colour: str, seed: int) -> Floats:
-    """A background, float32 [SIDE,SIDE,3] in 0 to 255. `seed` fixes pitch and noise of the texture."""
+def draw_background(texture: str, colour: str, seed: int, side: int = SIDE) -> Floats:
+    """A background, float32 [side,side,3] in 0 to 255. `seed` fixes pitch and noise of the texture."""
     base = np.array(BACKGROUNDS[colour], np.float32)
     dark = base.mean() < 110
     second = base * 1.25 + 12 if dark else base * 0.82
     rng = np.random.default_rng((seed, 11))
-    share = _TEXTURE_SHARE[texture](rng)[..., None]
+    share = _TEXTURE_SHARE[texture](rng, side)[..., None]
     if texture == "gradient":
         second = base * 0.6 + (60 if dark else 0)
     elif texture == "cloudy":
@@ -125,35 +133,38 @@ def draw_background(texture: str, colour: str, seed: int) -> Floats:
     return np.clip(base * (1 - share) + second * share, 0, 255).astype(np.float32)
 
 
-def _plain(rng: np.random.Generator) -> Floats:
-    return np.zeros((SIDE, SIDE), np.float32)
+def _plain(rng: np.random.Generator, side: int) -> Floats:
+    return np.zeros((side, side), np.float32)
 
 
-def _striped(rng: np.random.Generator) -> Floats:
-    wave = np.sin((_COLUMN + _ROW * rng.integers(0, 2)) * 2 * np.pi * rng.integers(5, 8))
+def _striped(rng: np.random.Generator, side: int) -> Floats:
+    row, column = _places(side)
+    wave = np.sin((column + row * rng.integers(0, 2)) * 2 * np.pi * rng.integers(5, 8))
     return np.clip(wave * 3 + 0.5, 0, 1)
 
 
-def _checkered(rng: np.random.Generator) -> Floats:
+def _checkered(rng: np.random.Generator, side: int) -> Floats:
+    row, column = _places(side)
     turns = 2 * np.pi * rng.integers(3, 5)
-    return np.clip(np.sin(_COLUMN * turns) * np.sin(_ROW * turns) * 12 + 0.5, 0, 1)
+    return np.clip(np.sin(column * turns) * np.sin(row * turns) * 12 + 0.5, 0, 1)
 
 
-def _dotted(rng: np.random.Generator) -> Floats:
+def _dotted(rng: np.random.Generator, side: int) -> Floats:
+    row, column = _places(side)
     count = rng.integers(7, 10)
-    radius = np.hypot((_COLUMN * count) % 1 - 0.5, (_ROW * count) % 1 - 0.5)
-    return np.clip((0.26 - radius) * SIDE / count + 0.5, 0, 1)
+    radius = np.hypot((column * count) % 1 - 0.5, (row * count) % 1 - 0.5)
+    return np.clip((0.26 - radius) * side / count + 0.5, 0, 1)
 
 
-def _gradient(rng: np.random.Generator) -> Floats:
-    return _ROW
+def _gradient(rng: np.random.Generator, side: int) -> Floats:
+    return _places(side)[0]
 
 
-def _cloudy(rng: np.random.Generator) -> Floats:
-    return value_noise(rng, SIDE, (3, 6, 12), (1.0, 0.5, 0.25)) - 0.55
+def _cloudy(rng: np.random.Generator, side: int) -> Floats:
+    return value_noise(rng, side, (3, 6, 12), (1.0, 0.5, 0.25)) - 0.55
 
 
-_TEXTURE_SHARE: dict[str, Callable[[np.random.Generator], Floats]] = {
+_TEXTURE_SHARE: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "plain": _plain,
     "striped": _striped,
     "checkered": _checkered,
