@@ -11,9 +11,9 @@ import msgspec
 
 from dimrt.files import atomic_write, explained
 
-Status = Literal["done", "skipped", "failed", "claimed", "started", "cancelled"]
-"""What a report says of a photo: done now, skipped because it was done before, failed. The record has three more:
-its output is about to be written by several machines; its edit started here; its edit was cancelled."""
+Status = Literal["done", "skipped", "failed", "claimed"]
+"""What a report says of a photo: done now, skipped because it was done before, failed. The record also says when its
+output is claimed: it may be written from then on."""
 
 
 class Problem(msgspec.Struct, frozen=True):

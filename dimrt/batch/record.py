@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dimrt.batch.entry import Entry, Lines, read_entries
+from dimrt.batch.marks import remove_marks
 from dimrt.batch.names import folded
 from dimrt.errors import InputError
 from dimrt.files import explained
@@ -12,8 +13,6 @@ from dimrt.lock import try_lock
 
 RECORD = ".dimrt-batch.jsonl"
 LOCK = ".dimrt-batch.lock"
-DEATHS = 2
-"""So often in a row may a photo's edit end with the whole process; then it counts as failed, and the others go on."""
 
 
 class History:
@@ -21,12 +20,10 @@ class History:
 
     Attributes:
         last: the last entry of each photo.
-        deaths: how often in a row the edit of a photo started and no end of it was recorded.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.last: dict[str, Entry] = {}
-        self.deaths: dict[str, int] = {}
         self._owner: dict[str, str] = {}
         for entry in entries:
             self.add(entry)
@@ -34,11 +31,7 @@ class History:
     def add(self, entry: Entry) -> None:
         """Take one more entry into account."""
         self.last[entry.input] = entry
-        if entry.status == "started":
-            self.deaths[entry.input] = self.deaths.get(entry.input, 0) + 1
-        elif entry.status != "claimed":
-            self.deaths.pop(entry.input, None)
-        if entry.status in ("done", "started", "claimed"):
+        if entry.status != "failed":
             self._owner[folded(entry.output)] = entry.input
 
     def owner(self, output: str) -> str | None:
@@ -97,6 +90,7 @@ class Record:
 
     def close(self) -> None:
         """Close the record and give the folder free."""
+        remove_marks(self._out)
         for file in (self._lines, self._lock):
             if file is not None:
                 file.close()

@@ -1,22 +1,23 @@
 """A batch from its folder to its report, as a stream of entries that ends in the report."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dimrt.batch.entry import Entry, Lines, Problem, write_entries
 from dimrt.batch.find import Found
 from dimrt.batch.job import Job, Task, Todo, check_job, look
-from dimrt.batch.record import DEATHS, Record
-from dimrt.batch.state import done_before, refuse_others
+from dimrt.batch.marks import deaths
+from dimrt.batch.record import Record
+from dimrt.batch.state import claimed, done_before, refuse_others, sweep
 from dimrt.batch.work import Place, edit_photo
 from dimrt.editor import Editor
-from dimrt.errors import Cancelled, ResourceError
+from dimrt.errors import Cancelled
 from dimrt.phases import Cancel
 from dimrt.request import resolve
 
-Work = Callable[[list[Task], Place, Record], Generator[Entry, None, None]]
+Work = Callable[[list[Task], Place], Generator[Entry, None, None]]
 """What edits photos: an entry, done or failed, for each task."""
 
 
@@ -94,16 +95,9 @@ def edit_here(editor: Editor, job: Job, cancel: Cancel | None = None) -> Work:
     """
     resolve(job.options, editor.bundle.manifest)
 
-    def work(tasks: list[Task], place: Place, record: Record) -> Generator[Entry, None, None]:
+    def work(tasks: list[Task], place: Place) -> Generator[Entry, None, None]:
         for task in tasks:
-            record.append(task.entry("started"))
-            try:
-                entry = edit_photo(editor, task, place, cancel)
-            except BaseException:  # nothing is wrong with the photo: it mustn't look as if the process had died of it
-                with suppress(ResourceError, OSError):
-                    record.append(task.entry("cancelled"))
-                raise
-            yield entry
+            yield edit_photo(editor, task, place, cancel)
 
     return work
 
@@ -124,6 +118,7 @@ def results(todo: Todo, work: Work, cancel: Cancel | None = None) -> Generator[E
     place = Place(job.folder, job.out, job.options, job.quality)
     with Record(job.out) as record:
         refuse_others(todo, record.history)
+        sweep(todo)
         lines = Lines(report.path, fresh=True)
         with closing(lines), closing(_entries(todo, place, record, work, report, cancel)) as entries:
             for entry in entries:
@@ -146,27 +141,16 @@ def _entries(
         if cancel is not None and cancel.is_set():
             raise Cancelled
         done = done_before(task, todo, record.history)
-        if done is not None:
-            yield done
-        elif record.history.deaths.get(task.input, 0) >= DEATHS:
-            entry = _deadly(task)
-            record.append(entry)
-            yield entry
-        else:
+        if done is None:
             waiting.append(task)
+        else:
+            yield done
     # A photo that ended the process before comes last: if it does so again, the others are done.
-    waiting.sort(key=lambda task: record.history.deaths.get(task.input, 0))
+    waiting.sort(key=lambda task: deaths(place.out, task.input))
     chosen = waiting[: todo.job.limit]
     report.left = len(waiting) - len(chosen)
-    with closing(work(chosen, place, record)) as entries:
+    record.append(*(task.entry("claimed") for task in chosen if not claimed(task, record.history)))
+    with closing(work(chosen, place)) as entries:
         for entry in entries:
             record.append(entry)
             yield entry
-
-
-def _deadly(task: Task) -> Entry:
-    text = (
-        f"the process ended {DEATHS} times while it edited this photo, perhaps for lack of memory; make the photo "
-        "smaller or remove it (the next run tries again)"
-    )
-    return task.entry("failed", error=Problem(ResourceError.__name__, text))

@@ -11,6 +11,8 @@ from dimrt.batch.record import History, read_history
 from dimrt.errors import InputError
 from dimrt.integrity import checksum
 
+PARTIAL = ".dimrt-*.partial"
+"""Names that `dimrt.files.atomic_write` gives to files it hasn't finished."""
 Expected = Literal["edit", "skip", "refuse", "later"]
 """What a run would do with a photo; "later" is over its limit."""
 
@@ -63,6 +65,19 @@ def made_otherwise(task: Task, todo: Todo, history: History) -> bool:
 def in_the_way(task: Task, todo: Todo, history: History) -> bool:
     """Whether a file is where the photo's result goes, and isn't an earlier one of the same photo."""
     return history.owner(task.output) != task.input and (todo.job.out / task.output).exists()
+
+
+def claimed(task: Task, history: History) -> bool:
+    """Whether the record says already that this request may write the photo's result."""
+    last = history.last.get(task.input)
+    return history.owner(task.output) == task.input and last is not None and last.key == task.key
+
+
+def sweep(todo: Todo) -> None:
+    """Remove half-written files that a killed run left where this one writes."""
+    for folder in {(todo.job.out / task.output).parent for task in todo.tasks}:
+        for partial in folder.glob(PARTIAL):
+            partial.unlink(missing_ok=True)
 
 
 def expected(todo: Todo) -> Iterator[tuple[Task, Expected]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dimrt.batch.entry import Entry, Problem
 from dimrt.batch.job import Task
+from dimrt.batch.marks import marked
 from dimrt.editor import Editor
 from dimrt.errors import BundleError, Cancelled, InputError, ResourceError
 from dimrt.files import FULL
@@ -42,7 +43,8 @@ def edit_photo(editor: Editor, task: Task, place: Place, cancel: Cancel | None =
     """
     start = time.perf_counter()
     try:
-        return _edit(editor, task, place, cancel, start)
+        with marked(place.out, task.input):
+            return _edit(editor, task, place, cancel, start)
     except (Cancelled, BundleError):
         raise
     except ResourceError as error:

@@ -103,6 +103,16 @@ def statuses(out: Path) -> Callable[[], dict[str, str]]:
     return call
 
 
+@pytest.fixture
+def done(out: Path) -> Callable[[], list[str]]:
+    """The photos that are done by the record."""
+
+    def call() -> list[str]:
+        return [name for name, entry in read_history(out).last.items() if entry.status == "done"]
+
+    return call
+
+
 @contextmanager
 def no_file_larger(limit: int) -> Iterator[None]:
     """The system refuses to let any file grow beyond so many bytes, as it would on a full disk."""

@@ -15,7 +15,7 @@ ENTRIES = st.builds(
     Entry,
     input=NAMES,
     output=NAMES,
-    status=st.sampled_from(["done", "skipped", "failed", "claimed", "started", "cancelled"]),
+    status=st.sampled_from(["done", "skipped", "failed", "claimed"]),
     instruction=st.text(),
     error=st.none() | st.builds(Problem, st.text(), st.text()),
     seconds=st.none() | st.floats(0, 1e6),
@@ -70,14 +70,6 @@ def test_a_second_batch_is_kept_out(tmp_path: Path) -> None:
     with Record(tmp_path / "out") as record:
         record.append(Entry("a.png", "a.png", "done"))
     assert (tmp_path / "out" / RECORD).read_bytes().count(b"\n") == 1
-
-
-def test_deaths_are_starts_without_an_end() -> None:
-    start, end = Entry("a", "a", "started"), Entry("a", "a", "cancelled")
-    assert History([start]).deaths == {"a": 1}
-    assert History([start, start]).deaths == {"a": 2}
-    assert History([start, end, start]).deaths == {"a": 1}
-    assert History([start, start, end]).deaths == {}
 
 
 def test_an_output_belongs_to_the_photo_it_was_last_written_for() -> None:
