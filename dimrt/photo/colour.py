@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from dimrt.photo.photo import Pixels, Samples
 from dimrt.photo.planes import Floats, strips
-from dimrt.photo.profile import FINE, Matrix, parse_matrix, srgb
+from dimrt.photo.profile import FINE, Matrix, parse_matrix, srgb, srgb_code
 
 SAME = 1.0
 """Levels: a profile that moves no colour further than this from sRGB is sRGB."""
@@ -133,8 +133,7 @@ def _by_matrix(pixels: Pixels, matrix: Matrix) -> Pixels:
 def _srgb_codes() -> Pixels:
     """sRGB's 8-bit code of every light, uint8 [LIGHTS]."""
     light = np.linspace(0, 1, LIGHTS)
-    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    codes: Pixels = np.floor(curve * 255 + 0.5).astype(np.uint8)
+    codes: Pixels = np.floor(srgb_code(light) * 255 + 0.5).astype(np.uint8)
     return codes
 
 

@@ -55,6 +55,27 @@ def parse_matrix(icc: bytes) -> Matrix | None:
     return Matrix(np.maximum.accumulate(np.clip(curves, 0, 1), axis=1), to_xyz)
 
 
+def parse_gray(icc: bytes) -> Doubles | None:
+    """Light, [FINE + 1], of evenly spaced values under a gray profile; None when it is damaged."""
+    try:
+        if icc[16:20] != b"GRAY":
+            return None
+        curve = _curve(_tags(icc)[b"kTRC"])
+    except (KeyError, ValueError, ZeroDivisionError, struct.error):
+        return None
+    if not np.isfinite(curve).all() or curve[-1] <= curve[0]:
+        return None
+    if icc[20:24] == b"Lab ":
+        lightness = curve * 100
+        curve = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * 27 / 24389)
+    return np.maximum.accumulate(np.clip(curve, 0, 1))
+
+
+def srgb_code(light: Doubles) -> Doubles:
+    """sRGB's value, 0 to 1, of light from 0 to 1 (IEC 61966-2-1)."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)
+
+
 def srgb() -> Matrix:
     """sRGB itself, from IEC 61966-2-1."""
     curve = _parametric(3, [2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from dimrt.errors import InputError
-from dimrt.photo import read
-from dimrt.photo.read import TURNS, photo_size, read_photo
+from dimrt.photo.limits import Limits
+from dimrt.photo.read import photo_size, read_photo
 
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a camera that writes an orientation stores an upright picture."""
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
@@ -78,9 +88,8 @@ def test_gray_transparency() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_orientation_is_applied_once(orientation: int, kind: str) -> None:
     """A file that was stored turned comes out upright, and its EXIF block says so."""
-    undo = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
     image = Image.fromarray(RGB)
-    stored = image.transpose(TURNS[undo]) if undo in TURNS else image
+    stored = image.transpose(STORED[orientation]) if orientation in STORED else image
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Make] = "maker"
@@ -172,22 +181,14 @@ def test_a_bomb_is_refused_by_its_header(side: int) -> None:
 def test_a_file_over_the_byte_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "big.png"
     path.write_bytes(encoded(Image.fromarray(RGB), "PNG"))
-    monkeypatch.setattr(read, "MAX_BYTES", 100)
-    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read in spite of the limit"))
+    monkeypatch.setattr(Path, "open", lambda *arguments: pytest.fail("opened in spite of the limit"))
     with pytest.raises(InputError, match=r"big\.png has .* limit of 100"):
-        read_photo(path)
-
-
-@pytest.mark.parametrize("colour", [0, 2, 6])
-def test_sixteen_bits_are_not_cut_down_silently(colour: int) -> None:
-    samples = {0: 1, 2: 3, 6: 4}[colour]
-    with pytest.raises(InputError, match="16 or more bits"):
-        read_photo(png(4, 4, 16, colour, (b"\0" + bytes(4 * 2 * samples)) * 4))
+        read_photo(path, Limits(bytes=100))
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "LAB"])
 def test_other_pixel_formats_are_named(mode: str) -> None:
-    with pytest.raises(InputError, match=r"bits a channel|pixel format"):
+    with pytest.raises(InputError, match=r"whole bits a channel|pixel format"):
         read_photo(Image.new(mode, (4, 4)))
 
 
@@ -216,11 +217,11 @@ def test_the_size_needs_no_more_than_the_header(tmp_path: Path) -> None:
         read_photo(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", png(20000, 20000, 8, 2, b""), png(3, 3, 16, 2, b"")])
+@pytest.mark.parametrize("content", [b"", b"no picture", png(20000, 20000, 8, 2, b"")])
 def test_headers_that_tell_of_no_usable_photo_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"photo\.png"):
         photo_size(path)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="is a folder"):
         photo_size(tmp_path)
