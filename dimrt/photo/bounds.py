@@ -16,7 +16,7 @@ AUTOMATIC = 1 / 50
 """Feather where none is asked for, as a share of the longer side of what is marked…"""
 THICKNESS = 1 / 3
 """… and at most this share of the largest depth inside it. One that is asked for may take all of that depth."""
-STEPS = 8
+STEPS = 16
 """Depths of a mask are counted in blocks of this share of the feather."""
 COARSE = 128
 """Longest side at which a mask's largest depth is measured."""
@@ -63,8 +63,14 @@ class Bounds:
         marked = Image.new("L", self._length, 255) if self.mask is None else Image.fromarray(self.mask)
         whole.paste(marked, self.box[:2])
         found = np.asarray(whole.resize(size, Image.Resampling.BOX))
+        if (found > 127).any():
+            return np.asarray(found > 127)
         # A mark thinner than a small pixel is still one.
-        return np.asarray(found > 127) if (found > 127).any() else np.asarray(found > 0)
+        inside = np.zeros(found.shape, np.bool_)
+        across, down = size[0] / self.size[0], size[1] / self.size[1]
+        left, top, right, bottom = self.box
+        inside[int(top * down) : int(bottom * down) + 1, int(left * across) : int(right * across) + 1] = True
+        return inside
 
     def within(self, window: Box) -> "Bounds":
         """The same on the part of the picture in a window that holds `box`."""
@@ -117,17 +123,16 @@ def mask_bounds(mask: NDArray[np.uint8], feather: float | None = None) -> Bounds
     reach = _largest_depth(cut, edges)
     chosen = _width(feather, lengths, reach)
     bounds = Bounds((width, height), box, cut, chosen, edges=edges)
-    if chosen < 1 or (cut.all() and not any(edges)):
+    if chosen == 0 or reach == np.inf:
         return replace(bounds, feather=0.0)
     block = max(1, round(chosen / STEPS))
     return replace(bounds, depths=_depths(cut, edges, block, chosen)[..., None], block=block)
 
 
 def _width(asked: float | None, lengths: tuple[int, int], reach: float) -> float:
-    """The feather's width, given the largest depth there is."""
-    if asked is not None:
-        return float(min(asked, reach))
-    return float(min(AUTOMATIC * max(lengths), THICKNESS * reach))
+    """The feather's width, given the largest depth there is; below a pixel the edge is hard."""
+    width = min(AUTOMATIC * max(lengths), THICKNESS * reach) if asked is None else min(asked, reach)
+    return float(width) if width >= 1 else 0.0
 
 
 def _depth_in_box(part: Box, lengths: tuple[int, int], edges: tuple[bool, bool, bool, bool]) -> Floats:
@@ -158,7 +163,7 @@ def _depths(mask: NDArray[np.uint8], edges: tuple[bool, bool, bool, bool], block
 
     A block that isn't marked all over has depth 0.
     """
-    left = _filled(mask, block)
+    left = _filled(mask, edges, block)
     count = np.zeros(left.shape, np.float32)
     turn = 0
     while left.any() and (turn - 0.5) * block < enough:
@@ -169,12 +174,14 @@ def _depths(mask: NDArray[np.uint8], edges: tuple[bool, bool, bool, bool], block
     return depth
 
 
-def _filled(mask: NDArray[np.uint8], block: int) -> NDArray[np.bool_]:
-    """Whether every pixel of each block is marked, [ceil(h / block), ceil(w / block)]."""
+def _filled(mask: NDArray[np.uint8], edges: tuple[bool, bool, bool, bool], block: int) -> NDArray[np.bool_]:
+    """Whether every pixel of each block is marked, [ceil(h / block), ceil(w / block)]; beyond an edge none is."""
     if block == 1:
         return mask > 0
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % block), (0, -width % block)), mode="edge")
+    padded[height:] *= not edges[3]
+    padded[:, width:] *= not edges[2]
     rows, columns = padded.shape[0] // block, padded.shape[1] // block
     least = padded.reshape(rows, block, columns * block).min(axis=1).reshape(rows, columns, block).min(axis=2)
     filled: NDArray[np.bool_] = least > 0

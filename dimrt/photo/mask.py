@@ -22,7 +22,7 @@ from dimrt.photo.read import read_photo
 MaskSource = str | Path | bytes | Image.Image | NDArray[Any]
 BY_ALPHA = "its transparent part is edited (it has transparency; its colours are not looked at)"
 BY_WHITE = "its white part is edited (it has no transparency)"
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*")
+_NUMBER = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(%?)\s*")
 
 
 @dataclass(frozen=True, eq=False)

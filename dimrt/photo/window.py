@@ -14,6 +14,8 @@ LEAST = 1 / 5
 """Shortest side of a window, as a share of the photo's same side: so much is shown of what the photo is."""
 LONGEST = 2.0
 """A window is at most so many times longer than wide, where the painter takes any aspect ratio and the photo allows."""
+TRIES = 4
+"""A longer window may have another picture."""
 NEARLY_ALL = 0.8
 """A window that takes more than this share of both sides becomes the whole photo."""
 
@@ -50,12 +52,15 @@ def context_window(size: tuple[int, int], box: Box, resolution: Resolution) -> B
 
 
 def _unstretched(wanted: tuple[int, int], size: tuple[int, int], resolution: Resolution) -> tuple[int, int]:
-    """The window's sides, one of them made longer so that they have the painter's aspect ratio, if the photo allows."""
+    """The window's sides, made longer so that they have the painter's aspect ratio, if the photo allows."""
     width, height = wanted
-    across, down = painter_frame(wanted, resolution, "whole").size
-    if width * down < height * across:
-        return min(round(height * across / down), size[0]), height
-    return width, min(round(width * down / across), size[1])
+    for _ in range(TRIES):
+        across, down = painter_frame((width, height), resolution, "whole").size
+        longer = max(width, round(height * across / down)), max(height, round(width * down / across))
+        if longer == (width, height):
+            break
+        width, height = min(longer[0], size[0]), min(longer[1], size[1])
+    return width, height
 
 
 def _placed(start: int, end: int, length: int, whole: int) -> int:
