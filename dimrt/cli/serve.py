@@ -19,6 +19,7 @@ PORT = 8346
 TOKEN_ENV = "DIMRT_TOKEN"
 SHORTEST_TOKEN = 16
 MEBIBYTE = 1 << 20
+PACKAGES = {"starlette", "uvicorn", "python_multipart"}
 
 
 @click.command("serve")
@@ -65,7 +66,9 @@ def command(
     try:
         from dimrt.serve.server import Server, open_port
         from dimrt.serve.settings import Settings
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] not in PACKAGES:
+            raise
         raise ResourceError(f'{error.name} is not installed; run: pip install "dimrt[serve]"') from error
 
     token = read_token(token_file)

@@ -3,21 +3,28 @@
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dimrt.errors import DimrtError
-from dimrt.serve import images_api, jobs_api, pages
+from dimrt.serve import images_api, jobs_api, openapi, pages
 from dimrt.serve.errors import HttpError, as_http
 from dimrt.serve.guard import Guard
 from dimrt.serve.service import Service
+
+
+async def described(_request: Request) -> Response:
+    """GET /openapi.json."""
+    return JSONResponse(openapi.description())
+
 
 ROUTES = (
     ("GET", "/", pages.index),
     ("GET", "/page/{name}", pages.page_file),
     ("GET", "/favicon.ico", pages.favicon),
     ("GET", "/health", pages.health),
+    ("GET", "/openapi.json", described),
     ("GET", "/v1/models", pages.models),
     ("POST", "/v1/images/edits", images_api.edits),
     ("POST", "/v1/images/generations", images_api.generations),

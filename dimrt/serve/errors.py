@@ -1,9 +1,10 @@
 """Errors as the OpenAI API words them: {"error": {"message", "type", "param", "code"}}."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from dimrt.errors import BundleError, Cancelled, DimrtError, InputError, ResourceError
 from dimrt.jobs import QueueFull
@@ -44,9 +45,9 @@ class HttpError(Exception):
         kind = KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
-    def response(self) -> JSONResponse:
-        """The answer."""
-        return JSONResponse(self.document(), self.status, self.headers)
+    def response(self) -> Response:
+        """The answer, in ASCII: what it quotes of a request may not be proper text."""
+        return Response(json.dumps(self.document()), self.status, self.headers, "application/json")
 
 
 def busy(message: str) -> HttpError:

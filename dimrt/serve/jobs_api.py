@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dimrt.serve.errors import HttpError
-from dimrt.serve.fields import JOB, Field, options_in, read_fields
+from dimrt.serve.field import Field
+from dimrt.serve.fields import JOB, options_in, read_fields
 from dimrt.serve.photos import StoredPhoto
 from dimrt.serve.pictures import KINDS, encode
 from dimrt.serve.records import Record

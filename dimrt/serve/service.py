@@ -5,15 +5,12 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dimrt.editor import Editor
 from dimrt.errors import BundleError, InputError
 from dimrt.events import Event
 from dimrt.jobs import Jobs
 from dimrt.options import EditOptions
-from dimrt.photo.mask import read_mask, region_box
+from dimrt.photo.mask import Mask, parse_region, read_mask
 from dimrt.photo.read import Photo, photo_size, read_photo
 from dimrt.request import resolve
 from dimrt.result import EditResult
@@ -75,8 +72,8 @@ class Service:
         self.photos.make_room(width * height * BYTES_A_PIXEL, self.records.drop_oldest)
         return self.photos.hold(await asyncio.to_thread(read_photo, data))
 
-    async def mask(self, data: bytes, photo: Photo) -> NDArray[np.uint8]:
-        """A mask from an upload, [H, W] of the photo's size, which is checked before it's decoded.
+    async def mask(self, data: bytes, photo: Photo) -> Mask:
+        """A mask from an upload, of the photo's size, which is checked before it's decoded.
 
         Raises:
             InputError: it can't be read, or doesn't fit the photo.
@@ -87,9 +84,9 @@ class Service:
                 f"the mask is {size[0]} x {size[1]} and the photo is {photo.size[0]} x {photo.size[1]} (upright); "
                 "send a mask of exactly the photo's size"
             )
-        return (await asyncio.to_thread(read_mask, data, photo.size)).share
+        return await asyncio.to_thread(read_mask, data, photo.size)
 
-    def options(self, values: dict[str, Any], photo: Photo | None, mask: NDArray[np.uint8] | None) -> EditOptions:
+    def options(self, values: dict[str, Any], photo: Photo | None, mask: Mask | None) -> EditOptions:
         """The options of a request, checked against the bundle and the photo before anything is queued.
 
         Raises:
@@ -104,9 +101,9 @@ class Service:
                 f"{facts.name}, the bundle of this server, {can} and does nothing else: use /v1/images/{path}, or "
                 "start the server with another --bundle"
             )
+        if photo is not None and "region" in values:
+            values = {**values, "region": parse_region(values["region"], photo.size)}
         options = EditOptions(**values, mask=mask)
-        if photo is not None and options.region is not None:
-            region_box(options.region, photo.size)
         resolve(options, facts)
         return options
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dimrt.photo.read import MAX_PIXELS
+from dimrt.photo.limits import LIMITS
 
 MEBIBYTE = 1 << 20
 
@@ -31,7 +31,7 @@ class Settings:
     public: bool = False
     hosts: frozenset[str] = frozenset()
     max_upload: int = 256 * MEBIBYTE
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = LIMITS.pixels
     photo_memory: int = 1024 * MEBIBYTE
     result_memory: int = 1024 * MEBIBYTE
     queue: int = 16
