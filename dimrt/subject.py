@@ -34,7 +34,7 @@ class Subject:
     def view(self, size: tuple[int, int], vision: Vision) -> VisionInput:
         """The photo as the designer's graph takes it, at a (width, height) from `dimrt.vision`."""
         if size not in self._views:
-            self._views[size] = prepare(self.photo.pixels, vision, size, self.photo.alpha)
+            self._views[size] = prepare(self.photo.pixels, vision, size, self.photo.alpha, self.photo.icc)
         return self._views[size]
 
     def part(self, box: Box) -> "Subject":
