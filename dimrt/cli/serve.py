@@ -103,8 +103,10 @@ def command(
         if not quiet:
             logging.basicConfig(level=logging.WARNING, format="%(message)s")
             logging.getLogger("dimrt.serve").setLevel(logging.INFO)
-        Server(editor, settings, ready).serve_on(listener)
-        editor.close()
+        server = Server(editor, settings, ready)
+        server.serve_on(listener)
+        if server.idle:
+            editor.close()
 
 
 def read_token(file: Path | None) -> str:

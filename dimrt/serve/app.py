@@ -29,6 +29,7 @@ ROUTES = (
     ("POST", "/v1/images/edits", images_api.edits),
     ("POST", "/v1/images/generations", images_api.generations),
     ("POST", "/v1/photos", jobs_api.add_photo),
+    ("GET", "/v1/photos/{id}/image", jobs_api.show_photo),
     ("DELETE", "/v1/photos/{id}", jobs_api.drop_photo),
     ("POST", "/v1/jobs", jobs_api.add_job),
     ("GET", "/v1/jobs/{id}", jobs_api.get_job),

@@ -10,13 +10,14 @@ from dimrt.serve.errors import HttpError
 from dimrt.serve.field import Field
 from dimrt.serve.fields import JOB, options_in, read_fields
 from dimrt.serve.photos import StoredPhoto
-from dimrt.serve.pictures import KINDS, encode
+from dimrt.serve.pictures import KINDS, Size, encode, encode_shown
 from dimrt.serve.records import Record
 from dimrt.serve.service import Service, edit_of
 from dimrt.serve.upload import Form, read_form
 
 PHOTO_ID = Field("photo", "text", "Id of an uploaded photo (in a form also the photo itself).", 1, 64)
 FORMAT = Field("format", "choice", "Format of the file.", choices=tuple(KINDS), default="png")
+LONGEST = Field("max", "whole", "The longer side at most, in pixels; the picture is made smaller.", 16, 1 << 20)
 QUALITY = Field("quality", "whole", "Quality of JPEG and WebP.", 1, 100, default=95)
 
 
@@ -35,6 +36,16 @@ async def add_photo(request: Request) -> Response:
         stored = await service.decoded(one_file(form, "photo"))
     service.photos.keep(stored)
     return JSONResponse(describe_photo(stored), 201)
+
+
+async def show_photo(request: Request) -> Response:
+    """GET /v1/photos/{id}/image: for files that a browser can't show."""
+    service, stored = service_of(request), service_of(request).photos.get(request.path_params["id"])
+    if stored is None:
+        raise _no_photo()
+    name, quality, fit = _file_wish(request, "jpeg")
+    data = await service.encoding(lambda: encode_shown(stored.photo, name, quality, fit))
+    return Response(data, media_type=f"image/{name}")
 
 
 async def drop_photo(request: Request) -> Response:
@@ -93,12 +104,11 @@ async def get_events(request: Request) -> Response:
 async def get_image(request: Request) -> Response:
     """GET /v1/jobs/{id}/image."""
     service, record = service_of(request), _record(request)
-    name = FORMAT.read(request.query_params.get("format", "png"), False)
-    quality = QUALITY.read(request.query_params.get("quality", "95"), False)
+    name, quality, fit = _file_wish(request)
     result = record.result
     if result is None:
         raise HttpError(409, f"the job is {record.state}: it has no picture", code="no_picture")
-    data = await service.encoding(lambda: encode(result, record.stored.photo, name, quality))
+    data = await service.encoding(lambda: encode(result, record.stored.photo, name, quality, fit))
     return Response(data, media_type=f"image/{name}")
 
 
@@ -110,6 +120,18 @@ async def _event_stream(record: Record, start: int, heartbeat: float) -> AsyncIt
         else:
             number, (kind, text) = item
             yield f"id: {number}\nevent: {kind}\ndata: {text}\n\n"
+
+
+def _file_wish(request: Request, usual: str = "png") -> tuple[str, int, Size | None]:
+    """Format, quality and box of the file that a query asks for."""
+    wishes = {"format": usual, "quality": "95", **request.query_params}
+    unknown = wishes.keys() - {"format", "quality", "max"}
+    if unknown:
+        name = min(unknown)[:64]
+        raise HttpError(400, f"unknown parameter {name!a}", param=name, code="unknown_parameter")
+    longest = LONGEST.read(wishes["max"], False) if "max" in wishes else None
+    fit = None if longest is None else (longest, longest)
+    return FORMAT.read(wishes["format"], False), QUALITY.read(wishes["quality"], False), fit
 
 
 def describe_photo(stored: StoredPhoto) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from dimrt.request import MAX_SEED
 from dimrt.serve.field import Field
 from dimrt.serve.fields import IMAGE_EDIT, IMAGE_GENERATE, JOB
-from dimrt.serve.jobs_api import FORMAT, PHOTO_ID, QUALITY
+from dimrt.serve.jobs_api import FORMAT, LONGEST, PHOTO_ID, QUALITY
 from dimrt.version import __version__
 
 Json = dict[str, Any]
@@ -68,7 +68,11 @@ def _photo_paths() -> Json:
     add = _operation("add_photo", "Upload a photo.", {"201": _json_response("It's kept.", _ref("Photo"))})
     add["requestBody"] = _body({"multipart/form-data": _fields((), files, required=("photo",))})
     drop = _operation("drop_photo", "Forget a photo.", {"204": {"description": "It's gone."}})
-    return {"/v1/photos": {"post": add}, "/v1/photos/{id}": {"parameters": [_id("photo")], "delete": drop}}
+    return {
+        "/v1/photos": {"post": add},
+        "/v1/photos/{id}": {"parameters": [_id("photo")], "delete": drop},
+        "/v1/photos/{id}/image": {"parameters": [_id("photo")], "get": _file("show_photo", "The photo, to look at.")},
+    }
 
 
 def _job_paths() -> Json:
@@ -104,15 +108,22 @@ def _job_paths() -> Json:
         {"name": "Last-Event-ID", "in": "header", "description": "Go on after this event.",
          "schema": {"type": "string", "pattern": r"^\d{1,9}$"}}
     ]  # fmt: skip
-    content = {f"image/{name}": {"schema": FILE} for name in FORMAT.choices}
-    image = _operation("get_image", "The finished picture.", {"200": {"description": "A file.", "content": content}})
-    image["parameters"] = [{"name": field.name, "in": "query", "schema": field.schema()} for field in (FORMAT, QUALITY)]
+    image = _file("get_image", "The finished picture, of the photo's size and with its metadata.")
     return {
         "/v1/jobs": {"post": add},
         "/v1/jobs/{id}": {"parameters": [_id("job")], "get": state, "delete": stop},
         "/v1/jobs/{id}/events": {"parameters": [_id("job")], "get": events},
         "/v1/jobs/{id}/image": {"parameters": [_id("job")], "get": image},
     }
+
+
+def _file(name: str, summary: str) -> Json:
+    """An operation that answers with a picture file."""
+    content = {f"image/{kind}": {"schema": FILE} for kind in FORMAT.choices}
+    operation = _operation(name, summary, {"200": {"description": "A file.", "content": content}})
+    fields = (FORMAT, QUALITY, LONGEST)
+    operation["parameters"] = [{"name": field.name, "in": "query", "schema": field.schema()} for field in fields]
+    return operation
 
 
 def _operation(name: str, summary: str, responses: Json) -> Json:

@@ -1,5 +1,6 @@
 """Finished pictures as files: their format, their size, the photo's metadata."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,18 @@ def encode(result: EditResult, photo: Photo | None, name: str, quality: int, fit
         quality: of JPEG and WebP, 0 to 100.
         fit: width and height that the picture is made to fit in, when it's larger.
     """
-    pixels = result.image
-    if fit is not None:
-        pixels = shrunk(pixels, fit)
+    pixels = result.image if fit is None else shrunk(result.image, fit)
+    if photo is not None and pixels is not result.image:
+        photo = replace(photo, native=None)  # what the file had in place of RGB is of the old size
     return encode_photo(KINDS[name], pixels, photo, max(quality, 1))[0]
+
+
+def encode_shown(photo: Photo, name: str, quality: int, fit: Size | None = None) -> bytes:
+    """The photo itself as a file to look at: upright, its profile and none of its other metadata."""
+    pixels = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
+    return encode_photo(
+        KINDS[name], pixels if fit is None else shrunk(pixels, fit), Photo(photo.pixels, icc=photo.icc), quality
+    )[0]
 
 
 def encode_preview(image: NDArray[np.uint8], name: str) -> bytes:

@@ -58,7 +58,12 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Serves one editor until a signal comes or `stop` is called."""
+    """Serves one editor until a signal comes or `stop` is called.
+
+    Attributes:
+        service: what runs, once it does.
+        idle: whether nothing runs on the editor any longer; after the end it may be closed then, and only then.
+    """
 
     def __init__(self, editor: Editor, settings: Settings, on_ready: Callable[[], None]) -> None:
         """Nothing is started yet: see `serve_on`.
@@ -72,6 +77,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._on_ready = on_ready
         self.service: Service | None = None
+        self.idle = True
         super().__init__(
             uvicorn.Config(
                 self._application,
@@ -92,7 +98,9 @@ class Server(uvicorn.Server):
     def serve_on(self, listener: socket.socket) -> None:
         """Serve on a socket from `open_port` until the end."""
         # What is logged of damaged forms quotes them.
-        logging.getLogger("python_multipart").disabled = True
+        parser = logging.getLogger("python_multipart")
+        parser.addHandler(logging.NullHandler())
+        parser.propagate = False
         self.run(sockets=[listener])
 
     def stop(self) -> None:
@@ -111,7 +119,7 @@ class Server(uvicorn.Server):
         assert self.service is not None
         closing = asyncio.ensure_future(asyncio.to_thread(self.service.jobs.close, timeout=LAST_SECONDS))
         await super().shutdown(sockets)
-        await closing
+        self.idle = await closing
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope, receive, send)
