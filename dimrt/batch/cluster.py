@@ -132,18 +132,21 @@ def _connected(address: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Ray Data without bars and words of its own; as it was afterwards."""
-    context, log = _import_ray().data.DataContext.get_current(), logging.getLogger("ray")
+    context = _import_ray().data.DataContext.get_current()
     wanted = {"enable_progress_bars": False, "print_on_execution_start": False}
-    before, level = {name: getattr(context, name) for name in wanted}, log.level
+    before = {name: getattr(context, name) for name in wanted}
+    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.data")}
     for name, value in wanted.items():
         setattr(context, name, value)
-    log.setLevel(logging.ERROR)
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         yield
     finally:
         for name, value in before.items():
             setattr(context, name, value)
-        log.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _rows(tasks: list[Task], place: Place, cluster: Cluster) -> Iterator[dict[str, str]]:
