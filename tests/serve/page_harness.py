@@ -80,7 +80,8 @@ class Visit:
         """
         self.context = browser.new_context(**options)  # type: ignore[arg-type]
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
+        expect.set_options(timeout=20_000)
         self.wrong: list[str] = []
         self.elsewhere: list[str] = []
         parts = urlsplit(address)

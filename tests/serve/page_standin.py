@@ -1,4 +1,4 @@
-"""A stand-in for the server, for what the real one rarely does: wait, refuse, break off, forget. Same API, told what to do."""
+"""A stand-in for the server, told what to do: for what the real one rarely does (wait, refuse, break off, forget)."""
 
 import asyncio
 import base64
@@ -17,8 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dimrt.blueprint import Blueprint
 from dimrt.serve.guard import SECURITY
 from dimrt.serve.pages import PAGE, TYPES
+from dimrt.wire import plan_json
 
 TOKEN = "stand-in-token"
 PLAN = {
@@ -58,7 +60,8 @@ class StandIn:
     Attributes:
         pause: seconds between two events.
         steps: painter steps.
-        hold: name of a phase after whose start a job waits until it's cancelled or `release` is set.
+        hold: a phase after whose start a job waits until it's cancelled or `release` is set; "written" is between the
+            last word of the plan and its end.
         before: jobs that are in the queue before the next one; one leaves every `pause`.
         refuse: status, message and code with which the next job is refused.
         fail: message with which jobs fail while painting.
@@ -102,7 +105,9 @@ class StandIn:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
-        self._server = uvicorn.Server(uvicorn.Config(self._app(), log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._app(), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         return self
@@ -131,7 +136,8 @@ class StandIn:
 
         async def guarded(scope: Any, receive: Any, send: Any) -> None:
             if self.deaf:
-                raise ConnectionResetError  # uvicorn closes the connection without an answer it could parse
+                send.__self__.transport.abort()  # of uvicorn's own object: there is no official way to hang up
+                return
             headers = dict(scope["headers"])
             if scope["path"].startswith("/v1/") and headers.get(b"authorization") != f"Bearer {self.token}".encode():
                 await _error(401, "the token is missing or wrong", "no_token")(scope, receive, send)
@@ -200,7 +206,7 @@ class StandIn:
             for kind, data in self._script(job):
                 job.frames.append((kind, {"type": kind, **data}))
                 await asyncio.sleep(self.pause if kind in ("plan_text", "preview") else 0)
-                while kind == "phase_started" and data["phase"] == self.hold and not self.release.is_set():
+                while _moment(kind, data) == self.hold is not None and not self.release.is_set():
                     if job.stop.is_set():
                         break
                     await asyncio.sleep(0.01)
@@ -222,14 +228,17 @@ class StandIn:
         script: list[tuple[str, dict[str, Any]]] = [("phase_started", {"phase": "vision", "total": None})]
         script += [("phase_started", {"phase": "plan", "total": 512})]
         script += [("plan_text", {"text": word + " "}) for word in words]
-        script += [("plan_ready", {"text": self.plan, "style": "full", "sections": PLAN if self.plan == plan_text() else {}})]
+        script += [("progress", {"phase": "plan", "done": len(words)})]
+        script += [("plan_ready", plan_json(Blueprint.parse(self.plan), "full") or {})]
         script += [("phase_started", {"phase": "paint", "total": self.steps})]
         photo = Image.open(io.BytesIO(self.photos[job.photo])).convert("RGB")
         for step in range(1, self.steps + 1):
             small = _warm(photo, step / self.steps)
             small.thumbnail((200, 200))
             script += [("progress", {"phase": "paint", "done": step})]
-            script += [("preview", {"step": step, "image": _data_url(small), "width": small.width, "height": small.height})]
+            script += [
+                ("preview", {"step": step, "image": _data_url(small), "width": small.width, "height": small.height})
+            ]
         return [*script, ("phase_started", {"phase": "composite", "total": None})]
 
     def _result(self, job: Job) -> dict[str, Any]:
@@ -237,7 +246,7 @@ class StandIn:
         return {
             "width": photo.width,
             "height": photo.height,
-            "plan": {"text": self.plan, "style": "full", "sections": PLAN if self.plan == plan_text() else {}},
+            "plan": plan_json(Blueprint.parse(self.plan), "full"),
             "seed": job.fields.get("seed", 0),
             "steps": self.steps,
             "guidance_scale": 7.5,
@@ -289,6 +298,13 @@ class StandIn:
             longest = int(request.query_params["max"])
             picture.thumbnail((longest, longest))
         return Response(_encoded(picture), media_type="image/jpeg")
+
+
+def _moment(kind: str, data: dict[str, Any]) -> str | None:
+    """Where a job can be held."""
+    if kind == "progress" and data["phase"] == "plan":
+        return "written"
+    return data["phase"] if kind == "phase_started" else None
 
 
 def _warm(photo: Image.Image, share: float) -> Image.Image:

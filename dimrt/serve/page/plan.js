@@ -24,6 +24,13 @@ export function sections(text) {
   return TITLES.map((title) => texts[found.findIndex((section) => section.title === title)]);
 }
 
+/** A plan on its way, without a last line that is about to become a title. */
+function settled(text) {
+  const end = text.lastIndexOf("\n") + 1;
+  const line = text.slice(end).replace(/^[\s#>*_-]*(?:\(?\d+[.):]?)?[\s*_]*/, "").toLowerCase();
+  return TITLES.some((title) => title.toLowerCase().startsWith(line.replace(/\s+/g, " ").trimEnd())) ? text.slice(0, end) : text;
+}
+
 /** Shows a plan in an ordered list, and keeps each element while its text grows. */
 export class PlanView {
   constructor(list) {
@@ -51,7 +58,7 @@ export class PlanView {
   /** A piece of the text as it is written. */
   add(piece) {
     this.text += piece;
-    this.#set(sections(this.text));
+    this.#set(sections(settled(this.text)));
   }
 
   /** A finished plan; sections by title where they are known. */
