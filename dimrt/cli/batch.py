@@ -10,7 +10,7 @@ import click
 
 from dimrt.cli.bar import Bar, duration
 from dimrt.cli.console import Console, cancel_on_interrupt, harmless, print_json
-from dimrt.cli.options import bundle_options, output_options, painting_options, planning_options
+from dimrt.cli.options import bundle_options, full_size_options, output_options, painting_options, planning_options
 from dimrt.cli.running import Device, load_editor
 from dimrt.errors import Cancelled, ResourceError
 from dimrt.options import EditOptions
@@ -54,7 +54,7 @@ class BatchView(Bar):
 
 @click.command("batch")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("instruction")
+@click.argument("instruction", required=False)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the edited photos go."
 )
@@ -74,27 +74,40 @@ class BatchView(Bar):
     metavar="FILE",
     help="Where the report goes [default: DIR/dimrt-report.jsonl].",
 )
+@click.option(
+    "--instructions",
+    "instructions_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instructions of single photos: .jsonl or .csv with input (path in FOLDER) and instruction; the others get "
+    "INSTRUCTION, or are left out where there is none.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done with each photo, and do nothing.")
 @click.option("--no-plan", is_flag=True, help="Paint from the bare instruction.")
 @painting_options
 @planning_options
-@click.option(
-    "--composite",
-    type=click.Choice(["auto", "tone", "local", "painted", "none"]),
-    default="auto",
-    show_default=True,
-    help="How the change reaches full size: tone, local, painted (enlarged), or none (the painted picture itself).",
-)
+@full_size_options
 @bundle_options
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Edit on this Ray cluster (auto: the one that runs here; local: this machine alone, all its GPUs). All its "
+    "machines must see FOLDER, DIR and the bundle under the same paths.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="With --ray: editors [default: one a GPU, or a machine]."
+)
 @output_options
 def command(
     folder: Path,
-    instruction: str,
+    instruction: str | None,
     out: Path,
     suffix: str | None,
     replace: bool,
     limit: int | None,
     report: Path | None,
+    instructions_file: Path | None,
     dry_run: bool,
     no_plan: bool,
     steps: int | None,
@@ -106,10 +119,13 @@ def command(
     max_plan_tokens: int | None,
     plan_view: Literal["shared", "native"],
     composite: Literal["auto", "tone", "local", "painted", "none"],
+    closeup: Literal["auto", "never", "always"],
     bundle: str | None,
     device: Device,
     target: str | None,
     threads: int | None,
+    address: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -122,15 +138,12 @@ def command(
     written.
 
     Hidden files, links that lead out of FOLDER and linked folders are left out. Two photos never share a result:
-    a.heic goes to a.heic.jpg where there is an a.jpg. The report has one line of JSON for each photo.
+    a.heic goes to a.heic.jpg where another photo has a.jpg. The report has one line of JSON for each photo.
 
-    Exits 0 when all is done, 1 when photos failed, 3 when the disk is full, 130 when it was cancelled.
+    Exits 0 when all is done, 1 when photos failed, 2 when the command can't be carried out as it is, 3 when the disk is
+    full, 130 when it was cancelled.
     """
-    if plan_style is not None and no_plan:
-        raise click.UsageError(
-            "--plan-style says how the designer writes, and with --no-plan it writes nothing. Leave one out.",
-            click.get_current_context(),
-        )
+    check_flags(instruction, instructions_file, plan_style, no_plan, address, workers)
     options = EditOptions(
         steps=steps,
         guidance_scale=guidance,
@@ -141,17 +154,19 @@ def command(
         max_new_tokens=max_plan_tokens,
         plan_view=plan_view,
         composite=composite,
+        closeup=closeup,
     )
 
+    from dimrt.batch.instructions import read_instructions
     from dimrt.batch.job import Job
 
-    dotted = None if suffix is None else f".{suffix.lower().removeprefix('.')}"
     job = Job(
         folder,
         instruction,
         out,
+        instructions={} if instructions_file is None else read_instructions(instructions_file),
         options=options,
-        suffix=dotted,
+        suffix=None if suffix is None else f".{suffix.lower().removeprefix('.')}",
         quality=quality,
         replace=replace,
         limit=limit,
@@ -162,25 +177,82 @@ def command(
         say_what_would_be(job, bundle, console)
         return
     start = time.monotonic()
-    done = edit_folder(job, bundle, device, target, threads, console)
+    if address is None:
+        done = edit_here(job, bundle, device, target, threads, console)
+    else:
+        done = edit_there(job, address, workers, bundle, device, target, threads, console)
     tell(job, done, time.monotonic() - start, console)
     if done.count("failed"):
         click.get_current_context().exit(SOME_FAILED)
 
 
-def edit_folder(
+def check_flags(
+    instruction: str | None,
+    instructions: Path | None,
+    plan_style: str | None,
+    no_plan: bool,
+    address: str | None,
+    workers: int | None,
+) -> None:
+    """Refuse flags that say nothing together.
+
+    Raises:
+        click.UsageError: they do.
+    """
+    wrong = None
+    if instruction is None and instructions is None:
+        wrong = "Give an INSTRUCTION, or --instructions FILE."
+    elif plan_style is not None and no_plan:
+        wrong = "--plan-style says how the designer writes, and with --no-plan it writes nothing. Leave one out."
+    elif workers is not None and address is None:
+        wrong = "--workers counts the editors of a Ray cluster. Give --ray too, or leave it out."
+    if wrong:
+        raise click.UsageError(wrong, click.get_current_context())
+
+
+def edit_here(
     job: "Job", bundle: str | None, device: Device, target: str | None, threads: int | None, console: Console
 ) -> "Report":
-    """Run the job on this machine, with a bar."""
+    """Run the job in this process, with a bar."""
+    from dimrt.batch import runner
     from dimrt.batch.job import check_job, look
-    from dimrt.batch.runner import edit_here, follow, results
 
     check_job(job)
     editor = load_editor(bundle, device, target, threads, console)
     todo = look(job, editor.bundle.digest)
     note_found(todo, console)
-    with BatchView(console, len(todo.tasks)) as view, cancel_on_interrupt() as cancel, going_on(view, job.out):
-        return follow(results(todo, edit_here(editor, job, cancel), cancel), view.on_entry)
+    with BatchView(console, len(todo.tasks)) as view, going_on(view, job.out), cancel_on_interrupt() as cancel:
+        work = runner.edit_here(editor, job, cancel)
+        return runner.follow(runner.results(todo, work, cancel), view.on_entry)
+
+
+def edit_there(
+    job: "Job",
+    address: str,
+    workers: int | None,
+    bundle: str | None,
+    device: Device,
+    target: str | None,
+    threads: int | None,
+    console: Console,
+) -> "Report":
+    """Run the job on a Ray cluster, with a bar. Ctrl-C ends its workers at once."""
+    from dimrt.batch import runner
+    from dimrt.batch.cluster import Cluster, edit_on_ray
+    from dimrt.batch.job import check_job, look
+    from dimrt.bundle import Bundle, find_bundle
+    from dimrt.request import resolve
+
+    check_job(job)
+    path, source = find_bundle(bundle)
+    opened = Bundle.open(path)
+    resolve(job.options, opened.manifest)
+    console.note(f"bundle    {opened.manifest.name} ({source}: {path})")
+    todo = look(job, opened.digest)
+    note_found(todo, console)
+    work = edit_on_ray(Cluster(address, path.resolve(), opened.digest, device, target, threads, workers))
+    with BatchView(console, len(todo.tasks)) as view, going_on(view, job.out):
+        return runner.follow(runner.results(todo, work), view.on_entry)
 
 
 def say_what_would_be(job: "Job", bundle: str | None, console: Console) -> None:

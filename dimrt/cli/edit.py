@@ -9,6 +9,7 @@ from dimrt.cli.console import Console, cancel_on_interrupt, print_json
 from dimrt.cli.options import (
     bundle_options,
     check_picture_out,
+    full_size_options,
     output_option,
     output_options,
     painting_options,
@@ -35,13 +36,7 @@ from dimrt.options import EditOptions
     show_default=True,
     help="Paint the whole photo, or its centre square as the original does.",
 )
-@click.option(
-    "--composite",
-    type=click.Choice(["auto", "tone", "local", "painted", "none"]),
-    default="auto",
-    show_default=True,
-    help="How the change reaches full size: tone, local, painted (enlarged), or none (the painted picture itself).",
-)
+@full_size_options
 @place_options
 @bundle_options
 @output_options

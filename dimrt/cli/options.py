@@ -92,6 +92,23 @@ planning_options = apply(
     ),
 )
 
+full_size_options = apply(
+    click.option(
+        "--composite",
+        type=click.Choice(["auto", "tone", "local", "painted", "none"]),
+        default="auto",
+        show_default=True,
+        help="How the change reaches full size: tone, local, painted (enlarged), or none (the painted picture itself).",
+    ),
+    click.option(
+        "--closeup",
+        type=click.Choice(["auto", "never", "always"]),
+        default="auto",
+        show_default=True,
+        help="Paint what changed in one place once more, on a crop around it.",
+    ),
+)
+
 place_options = apply(
     click.option(
         "--mask",
@@ -110,13 +127,6 @@ place_options = apply(
         type=click.FloatRange(min=0),
         metavar="PX",
         help="How far inside the mask's or region's edge the edit becomes full [default: by its size].",
-    ),
-    click.option(
-        "--closeup",
-        type=click.Choice(["auto", "never", "always"]),
-        default="auto",
-        show_default=True,
-        help="Paint what changed in one place once more, on a crop around it.",
     ),
 )
 
