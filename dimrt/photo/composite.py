@@ -110,8 +110,8 @@ def _local(source: Floats, change: Floats, region: Floats) -> Transfer:
 
 
 def _is_still(change: Floats, inside: NDArray[np.bool_]) -> bool:
-    smooth = box_mean(change, 1)
-    return float(np.sqrt((change[inside] ** 2).mean())) < STILL[0] and float(np.abs(smooth[inside]).max()) < STILL[1]
+    smooth = box_mean(np.where(inside[..., None], change, np.float32(0)), 1)
+    return float(np.sqrt((change[inside] ** 2).mean())) < STILL[0] and float(np.abs(smooth).max()) < STILL[1]
 
 
 def _is_faint_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_], region: Floats) -> bool:
