@@ -80,9 +80,7 @@ export class Studio extends EventTarget {
     } catch (error) {
       if (!gone(error)) throw error;
     }
-    const before = state.job;
-    await this.#run(state, state, null);
-    return state.job === before ? null : fetchResult(state.job, { format });
+    return (await this.#run(state, state, null)) ? fetchResult(state.job, { format }) : null;
   }
 
   /** Reach a state: from an earlier one that is the same, or by a job. `text` is what the reader typed. */
@@ -97,7 +95,7 @@ export class Studio extends EventTarget {
     await this.#run(wish, wish, text);
   }
 
-  /** Run the job of a state and keep what came of it in `state`. */
+  /** Run the job of a state and keep what came of it in `state`; whether it came to its end. */
   async #run(wish, state, text) {
     const stop = new AbortController();
     this.running = { instructions: wish.instructions, stop, text };
@@ -109,12 +107,14 @@ export class Studio extends EventTarget {
       if (state !== this.shown) this.#push(state);
       this.running = null;
       await this.#show(state, true);
+      return true;
     } catch (error) {
       const cancelled = error.name === "AbortError";
       this.running = null;
       this.stage.endPreviews();
       if (!cancelled) this.#tell("failed", { message: error.message, status: error.status, text });
       this.#tell("shown", { state: this.shown, fresh: false, cancelled, text });
+      return false;
     }
   }
 
