@@ -44,6 +44,7 @@ def make_app(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
     routes = [Route(path, endpoint, methods=[method]) for method, path, endpoint in ROUTES]
     handlers = {HttpError: _refused, DimrtError: _refused, HTTPException: _no_route, ClientDisconnect: _gone}
+    handlers[Exception] = _broken
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.service = service
     return Guard(app, service.settings)
@@ -57,6 +58,11 @@ async def _no_route(_request: Request, error: Exception) -> Response:
     """Starlette's own refusals: 404 and 405."""
     assert isinstance(error, HTTPException)
     return HttpError(error.status_code, str(error.detail), code="not_found", headers=error.headers).response()
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """A mistake of ours; the guard logs it."""
+    return HttpError(500, "an error inside the server", code="internal_error").response()
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -103,6 +103,7 @@ class Feed(Generic[Item]):
                 self.items.append(item)
         if over:
             self._unwatch()
+            del self._unwatch  # it leads back here: the photo that a record holds would stay until the next collection
             self._job, self._state, self.error = None, job.state, job.error
             if self.error is None:
                 self.result = job.result(0)

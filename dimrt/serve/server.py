@@ -21,6 +21,8 @@ from dimrt.serve.service import Service
 from dimrt.serve.settings import Settings
 
 MOST_CONNECTIONS = 64
+QUOTING_LOGGERS = ("uvicorn.access", "python_multipart.multipart")
+"""They log queries, and pieces of damaged forms; the guard has a log of its own."""
 LAST_SECONDS = 3
 """How long answers may take to end when the server stops."""
 
@@ -97,10 +99,8 @@ class Server(uvicorn.Server):
 
     def serve_on(self, listener: socket.socket) -> None:
         """Serve on a socket from `open_port` until the end."""
-        # What is logged of damaged forms quotes them.
-        parser = logging.getLogger("python_multipart")
-        parser.addHandler(logging.NullHandler())
-        parser.propagate = False
+        for name in QUOTING_LOGGERS:
+            logging.getLogger(name).disabled = True
         self.run(sockets=[listener])
 
     def stop(self) -> None:

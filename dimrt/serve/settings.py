@@ -1,6 +1,6 @@
 """What a server allows, and how much it keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dimrt.photo.limits import LIMITS
 
@@ -27,7 +27,7 @@ class Settings:
         heartbeat: time between two signs of life in a stream of events.
     """
 
-    token: str
+    token: str = field(repr=False)
     public: bool = False
     hosts: frozenset[str] = frozenset()
     max_upload: int = 256 * MEBIBYTE
