@@ -152,6 +152,9 @@ class Server:
             case Loaded(editor):
                 self._begin(editor)
             case Refused(error):
+                for pending in list(self._pending.values()):
+                    self._forget(pending)
+                    self._send({"type": "error", "id": pending.request.id, **error_json(error)})
                 self._send({"type": "error", "id": None, "fatal": True, **error_json(error)})
                 return error.exit_code if isinstance(error, DimrtError) else 1
             case End():
