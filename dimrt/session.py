@@ -69,13 +69,15 @@ class Session:
         return self._now + 1 < len(self._states)
 
     def render(
-        self, instructions: Sequence[str], options: EditOptions = _DEFAULTS
+        self, instructions: Sequence[str], options: EditOptions = _DEFAULTS, base: EditResult | None = None
     ) -> Generator[Event, None, EditResult]:
         """The original with these instructions as one edit, as a stream of events that ends in the result.
 
-        Neither reads nor changes what is in force here. Errors as `Editor.edit`.
+        With `base`, a result of this photo, that is what is edited. Neither reads nor changes what is in force here.
+        Errors as `Editor.edit`.
         """
-        return self._editor.events(self._subject, merged(instructions), options)
+        subject = self._subject if base is None else Subject(_edited(self.photo, base))
+        return self._editor.events(subject, merged(instructions), options)
 
     def edit(
         self,
@@ -128,9 +130,8 @@ class Session:
         if result is None:
             below = _below(state)
             base = self._result(below, on_event, cancel) if below else None
-            subject = self._subject if base is None else Subject(_edited(self.photo, base))
-            text = merged([edit.instruction for edit in state[len(below) :]])
-            result = drain(self._editor.events(subject, text, state[-1].options), on_event, cancel)
+            instructions = [edit.instruction for edit in state[len(below) :]]
+            result = drain(self.render(instructions, state[-1].options, base), on_event, cancel)
         self._results[state] = result
         while len(self._results) > KEPT:
             del self._results[next(iter(self._results))]

@@ -34,6 +34,7 @@ OPTIONS = (
 JOB = (
     Field("instructions", "text", "What to change. Several are done as one edit.", 1, LONGEST_TEXT,
           many=True, required=True),
+    Field("base", "text", "Id of a finished job of this photo: its result is edited, not the photo itself.", 1, 64),
     Field("previews", "flag", "Whether small pictures come while it is painted.", default=True),
     *OPTIONS,
 )  # fmt: skip

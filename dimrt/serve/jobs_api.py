@@ -6,6 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from dimrt.result import EditResult
 from dimrt.serve.errors import HttpError
 from dimrt.serve.field import Field
 from dimrt.serve.fields import JOB, options_in, read_fields
@@ -70,7 +71,8 @@ async def add_job(request: Request) -> Response:
     service.check_instructions(values["instructions"])
     asked = {**options_in(values), "previews": values.get("previews", True)}
     options = service.options(asked, stored.photo, mask)
-    record = Record(service.jobs.submit(edit_of(stored, values["instructions"], options)), stored)
+    work = edit_of(stored, values["instructions"], options, _base(service, values, stored))
+    record = Record(service.jobs.submit(work), stored)
     service.records.add(record)
     return JSONResponse({**record.describe(), "photo": stored.id}, 202, {"location": f"/v1/jobs/{record.id}"})
 
@@ -169,6 +171,28 @@ def _stored(service: Service, values: dict[str, Any]) -> StoredPhoto:
     if stored is None:
         raise _no_photo()
     return stored
+
+
+def _base(service: Service, values: dict[str, Any], stored: StoredPhoto) -> EditResult | None:
+    """The result that is to be edited in place of the photo.
+
+    Raises:
+        HttpError: 404 there is no such job; 400 it has no picture, or one of another photo or size.
+    """
+    if "base" not in values:
+        return None
+    record = service.records.get(values["base"])
+    if record is None:
+        raise HttpError(404, "base: there is no such job (any more)", param="base", code="no_such_job")
+    result = record.result
+    if record.stored is not stored or result is None or result.image.shape[1::-1] != stored.photo.size:
+        raise HttpError(
+            400,
+            "base: give a finished job of this photo, with a result of its size",
+            param="base",
+            code="invalid_value",
+        )
+    return result
 
 
 def _no_photo() -> HttpError:

@@ -117,13 +117,13 @@ class Service:
             raise InputError("an instruction is empty; say in words what to change")
 
 
-def edit_of(stored: StoredPhoto, instructions: list[str], options: EditOptions) -> Edit:
-    """The work of editing a photo; what was computed of it for earlier edits serves again."""
+def edit_of(stored: StoredPhoto, instructions: list[str], options: EditOptions, base: EditResult | None = None) -> Edit:
+    """The work of editing a photo, or a result of it; what was computed of the photo for earlier edits serves again."""
 
     def work(editor: Editor) -> Generator[Event, None, EditResult]:
         if stored.session is None:
             stored.session = editor.open(stored.photo)
-        return stored.session.render(instructions, options)
+        return stored.session.render(instructions, options, base)
 
     return work
 

@@ -191,6 +191,8 @@ class StandIn:
             fields = await request.json()
         if fields["photo"] not in self.photos:
             return _error(404, "there is no such photo (any more); upload it again", "no_such_photo")
+        if "base" in fields and self.jobs[fields["base"]].state != "done":
+            return _error(404, "base: there is no such job (any more)", "no_such_job")
         job = Job(fields["photo"], fields["instructions"], fields, mask, position=self.before)
         name = f"job{len(self.jobs)}"
         self.jobs[name] = job

@@ -120,24 +120,27 @@ def test_a_second_edit_sends_both_instructions_and_either_can_be_taken_out(edite
     for _ in range(2):
         edited.get_by_role("button", name="Undo").click()
     wait_result(edited, SEPIA)
+    expect(edited.get_by_role("button", name=f"Remove “{WARMER}”")).to_have_count(0)
 
 
-def test_an_edit_in_a_rectangle_leaves_the_rest_bit_for_bit(edited: Page) -> None:
+def test_an_edit_in_a_rectangle_is_painted_on_the_edits_before_it_and_leaves_the_rest(edited: Page) -> None:
+    before = Image.open(io.BytesIO(saved(edited, "PNG")[1]))
     edited.get_by_role("button", name="Area").click()
     for label, value in [("Left", 150), ("Top", 100), ("Width", 300), ("Height", 200)]:
         edited.get_by_label(label).fill(str(value))
     edited.get_by_role("button", name="Done").click()
-    expect(edited.get_by_text("Only in the selected area")).to_be_visible()
-    edited.get_by_role("button", name="Undo").click()
-    edit(edited, "turn it into night")
+    with edited.expect_request("**/v1/jobs") as job:
+        edit(edited, "turn it into night")
+    assert job.value.post_data_json["instructions"] == ["turn it into night"]
     wait_result(edited, "turn it into night")
-    before, after = Image.open(COFFEE).convert("RGB"), Image.open(io.BytesIO(saved(edited, "PNG")[1])).convert("RGB")
-    touched = ImageChops.difference(before, after).getbbox()
+    touched = ImageChops.difference(before, Image.open(io.BytesIO(saved(edited, "PNG")[1]))).getbbox()
     assert touched is not None
     left, top, right, bottom = touched
     assert left >= 150 and top >= 100 and right <= 450 and bottom <= 300
     edited.get_by_role("button", name="Edit the whole photo again").click()
-    expect(edited.get_by_text("Only in the selected area")).to_be_hidden()
+    expect(edited.get_by_text("stays in the area")).to_be_hidden()
+    edited.get_by_role("button", name="Undo").click()
+    wait_result(edited, SEPIA)
 
 
 def test_the_servers_words_about_a_bad_wish_are_shown_and_the_instruction_stays(browser: Browser, address: str) -> None:

@@ -249,6 +249,47 @@ def test_a_rectangle_drawn_with_the_pointer_is_sent_in_the_photos_pixels(page: P
     assert server.jobs["job0"].fields["region"] == "150,100,300,200"
 
 
+def test_edits_of_another_place_are_painted_on_those_before(page: Page, server: StandIn) -> None:
+    for wish in ("one", "two"):
+        edit(page, wish)
+        wait_result(page, wish)
+    page.get_by_role("button", name="Area").click()
+    for label in ("Left", "Top", "Width", "Height"):
+        page.get_by_label(label).fill("100")
+    for wish in ("three", "four"):
+        edit(page, wish)
+        wait_result(page, wish)
+    page.get_by_role("button", name="Remove “one”").click()
+    expect(page.get_by_role("button", name="Remove “one”")).to_have_count(0)
+    wait_result(page, "four")
+    sent = [(job.instructions, job.fields.get("base"), job.fields.get("region")) for job in server.jobs.values()]
+    box = "100,100,100,100"
+    assert sent == [
+        (["one"], None, None),
+        (["one", "two"], None, None),
+        (["three"], "job1", box),
+        (["three", "four"], "job1", box),
+        (["two"], None, None),
+        (["three", "four"], "job4", box),
+    ]
+
+
+def test_a_base_that_the_server_dropped_is_painted_again(page: Page, server: StandIn) -> None:
+    edit(page, "one")
+    wait_result(page, "one")
+    server.jobs["job0"].state = "dropped"
+    page.get_by_role("button", name="Area").click()
+    for label in ("Left", "Top", "Width", "Height"):
+        page.get_by_label(label).fill("100")
+    edit(page, "two")
+    wait_result(page, "two")
+    assert [(job.instructions, job.fields.get("base")) for job in server.jobs.values()] == [
+        (["one"], None),
+        (["one"], None),
+        (["two"], "job1"),
+    ]
+
+
 def test_words_are_never_markup(page: Page, server: StandIn) -> None:
     wish = '<img src=x onerror="document.title=1">'
     server.plan = f"1. Edit Instruction: {wish}"

@@ -1,23 +1,24 @@
-// The list of instructions in force: the history of the picture, each with a way to take it out.
+// The list of edits in force: the history of the picture, each with a way to take it out.
 
 export class EditList {
   constructor(list, remove) {
     Object.assign(this, { list, remove });
   }
 
-  /** Show these instructions; with `pending`, the last one is being worked in. */
-  show(instructions, { pending = false } = {}) {
+  /** Show these edits, { text, area }; with `pending`, the last one is being worked in. */
+  show(edits, { pending = false } = {}) {
     const held = this.list.contains(document.activeElement);
-    this.list.replaceChildren(...instructions.map((text, index) => this.#item(text, index, pending && index === instructions.length - 1)));
-    this.list.hidden = !instructions.length;
+    this.list.replaceChildren(...edits.map((edit, index) => this.#item(edit, index, pending && index === edits.length - 1)));
+    this.list.hidden = !edits.length;
     if (held) (this.list.querySelector("button") ?? document.getElementById("instruction")).focus();
   }
 
-  #item(text, index, pending) {
+  #item({ text, area }, index, pending) {
     const item = document.createElement("li");
     const words = document.createElement("span");
     words.textContent = text;
     item.append(words);
+    if (area) words.append(note("in an area"));
     item.classList.toggle("pending", pending);
     if (!pending) item.append(this.#button(text, index));
     return item;
@@ -28,14 +29,24 @@ export class EditList {
     button.type = "button";
     button.className = "button icon-only plain";
     button.setAttribute("aria-label", `Remove “${text}”`);
-    const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-    icon.setAttribute("class", "icon");
-    icon.setAttribute("aria-hidden", "true");
-    use.setAttribute("href", "/page/icons.svg#close");
-    icon.append(use);
-    button.append(icon);
+    button.append(icon("close"));
     button.addEventListener("click", () => this.remove(index));
     return button;
   }
+}
+
+function note(words) {
+  const small = document.createElement("small");
+  small.append(icon("area"), words);
+  return small;
+}
+
+function icon(name) {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  picture.setAttribute("class", "icon");
+  picture.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `/page/icons.svg#${name}`);
+  picture.append(use);
+  return picture;
 }

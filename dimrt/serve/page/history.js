@@ -1,8 +1,8 @@
-// The states of a photo: which instructions each has and what came of them. State 0 is the photo itself.
+// The states of a photo: which edits each has ({ text, area }) and what came of them. State 0 is the photo itself.
 
 export class History {
   constructor() {
-    this.states = [{ instructions: [] }];
+    this.states = [{ edits: [] }];
     this.at = 0;
   }
 
@@ -18,12 +18,10 @@ export class History {
     return this.at < this.states.length - 1;
   }
 
-  /** Add a state after the current one and go there; returns the states that could be redone until now. */
+  /** Add a state after the current one and go there; what could be redone until now is gone. */
   push(state) {
-    const gone = this.states.splice(this.at + 1);
-    this.states.push(state);
+    this.states.splice(this.at + 1, Infinity, state);
     this.at += 1;
-    return gone;
   }
 
   undo() {

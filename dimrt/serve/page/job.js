@@ -25,7 +25,7 @@ export function dropJob(id) {
 /**
  * Run a job to its end.
  *
- * `wish` is { photo, instructions, area, options }; `on` is called with each event's type and data, and with "queued" and
+ * `wish` is { photo, base, instructions, area, options }, `base` being the job whose result is edited in place of the photo; `on` is called with each event's type and data, and with "queued" and
  * the number of jobs before it. Returns { id, result }. An abort cancels the job at the server.
  */
 export async function runJob(wish, on, signal) {
@@ -59,8 +59,9 @@ export async function fetchPhoto(id, signal) {
   return (await ask(`/v1/photos/${id}/image?max=${SHOWN}`, { signal })).blob();
 }
 
-async function submit({ photo, instructions, area, options }, signal) {
+async function submit({ photo, base, instructions, area, options }, signal) {
   const body = { photo, instructions, previews: true, ...options };
+  if (base) body.base = base;
   if (area?.box) body.region = area.box.join(",");
   if (!area?.mask) return askJson("/v1/jobs", { method: "POST", json: body, signal });
   const form = new FormData();

@@ -157,7 +157,7 @@ at("composer").addEventListener("submit", async (event) => {
   closeArea();
   const where = await area.value();
   if (where) where.id = area.id;
-  studio.edit(text, where, options());
+  studio.edit({ text, area: where }, options());
 });
 
 /** What the reader set; what was left alone is the bundle's own. */
@@ -169,11 +169,11 @@ function options() {
   return wished;
 }
 
-studio.addEventListener("running", ({ detail: { instructions, text } }) => {
+studio.addEventListener("running", ({ detail: { edits: wished, text } }) => {
   if (text !== null) typed.value = "";
   grow();
   busy(true);
-  edits.show(instructions, { pending: text !== null });
+  edits.show(wished, { pending: text !== null });
   at("chips").hidden = true;
   typed.placeholder = "What else should change?";
   plan.begin();
@@ -209,7 +209,7 @@ studio.addEventListener("shown", ({ detail: { state, fresh, cancelled, text } })
 function show(state, fresh) {
   busy(false);
   progress.end();
-  edits.show(state.instructions);
+  edits.show(state.edits);
   plan.show(state.result?.plan?.text ?? "", state.result?.plan?.sections);
   const edited = Boolean(state.picture);
   const same = state.result?.composite === "unchanged";
@@ -220,8 +220,8 @@ function show(state, fresh) {
   at("save").disabled = !edited;
   at("undo").disabled = !studio.history.canUndo;
   at("redo").disabled = !studio.history.canRedo;
-  at("chips").hidden = state.instructions.length > 0;
-  typed.placeholder = state.instructions.length ? "What else should change?" : "What should change?";
+  at("chips").hidden = state.edits.length > 0;
+  typed.placeholder = state.edits.length ? "What else should change?" : "What should change?";
   if (!fresh) return;
   if (studio.history.at === 1 && studio.history.states.length === 2) compare.reveal();
   say(same ? at("facts").textContent : "Done. The slider compares before and after.");
@@ -308,7 +308,7 @@ at("cancel").addEventListener("click", () => studio.cancel());
 
 function step(way) {
   studio[way]();
-  const count = studio.shown.instructions.length;
+  const count = studio.shown.edits.length;
   say(count ? `${count} ${count === 1 ? "edit" : "edits"} in force` : "The photo as it was");
   if (at(way).disabled) (at(way === "undo" ? "redo" : "undo").disabled ? typed : at(way === "undo" ? "redo" : "undo")).focus();
 }

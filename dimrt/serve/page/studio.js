@@ -3,12 +3,14 @@
 import { Refused } from "./api.js";
 import { History } from "./history.js";
 import { dropJob, fetchPhoto, fetchResult, forgetPhoto, runJob, sendPhoto, SHOWN } from "./job.js";
+import { key, layers } from "./layers.js";
 
 const BIG = 12e6; // pixels above which the server's smaller rendering is shown in place of the file
 
 /**
- * Tells what happens by events: "photo" (a photo is open), "size", "shown" (another state is current), "running", "step"
- * (detail: type, data of a job's event), "settled", "failed" (detail: message, text).
+ * Tells what happens by events: "photo" (one is open), "size" (detail: what the server knows of it), "running" (detail: edits,
+ * text), "step" (detail: type and data of a job's event), "failed" (detail: message, status, text), "shown" (detail: state,
+ * fresh, cancelled, text). `text` is what the reader typed, null where nothing was.
  */
 export class Studio extends EventTarget {
   constructor(stage) {
@@ -22,17 +24,17 @@ export class Studio extends EventTarget {
   async open(file) {
     this.cancel();
     this.#forget();
-    Object.assign(this, { file, known: null, sending: null, history: new History() });
-    const opening = file;
+    Object.assign(this, { file, known: null, sending: null, history: new History(), painted: new Map() });
     this.stage.endPreviews();
     await this.stage.showAfter(null);
     const readable = await this.stage.showBefore(file);
-    const { naturalWidth, naturalHeight } = this.stage.before;
-    if (readable) this.stage.shape(naturalWidth, naturalHeight);
-    if (opening !== this.file) return;
-    if (readable) this.#tell("photo");
+    if (file !== this.file) return;
+    if (readable) {
+      this.stage.shape(this.stage.before.naturalWidth, this.stage.before.naturalHeight);
+      this.#tell("photo");
+    }
     const known = await this.#send();
-    if (opening !== this.file) return;
+    if (file !== this.file) return;
     if (!readable || known.width * known.height > BIG) await this.stage.showBefore(await fetchPhoto(known.id));
     this.stage.shape(known.width, known.height);
     if (!readable) this.#tell("photo");
@@ -43,20 +45,15 @@ export class Studio extends EventTarget {
     return this.history.current;
   }
 
-  /** The instructions in force, with the ones that are being worked in. */
-  get instructions() {
-    return this.running?.instructions ?? this.shown.instructions;
+  /** One more edit: { text, area }. */
+  edit(edit, options) {
+    return this.#reach({ edits: [...this.shown.edits, edit], options }, edit.text);
   }
 
-  /** One more instruction. */
-  edit(text, area, options) {
-    return this.#render({ instructions: [...this.shown.instructions, text], area, options }, text);
-  }
-
-  /** All instructions but one. */
+  /** All edits but one. */
   remove(index) {
-    const { instructions, area, options } = this.shown;
-    return this.#render({ instructions: instructions.filter((_, other) => other !== index), area, options }, null);
+    const { edits, options } = this.shown;
+    return this.#reach({ edits: edits.filter((_, other) => other !== index), options }, null);
   }
 
   undo() {
@@ -69,7 +66,7 @@ export class Studio extends EventTarget {
 
   /** Stop what is being done; everything is then as before it. */
   cancel() {
-    this.running?.stop.abort();
+    this.running?.abort();
   }
 
   /** The current picture as a file at full size; painted again where the server has dropped it. Null when that was stopped. */
@@ -80,28 +77,29 @@ export class Studio extends EventTarget {
     } catch (error) {
       if (!gone(error)) throw error;
     }
-    return (await this.#run(state, state, null)) ? fetchResult(state.job, { format }) : null;
+    this.painted.delete(key(state));
+    return (await this.#run(state, null)) ? fetchResult(state.job, { format }) : null;
   }
 
-  /** Reach a state: from an earlier one that is the same, or by a job. `text` is what the reader typed. */
-  async #render(wish, text) {
+  /** Go to a state: one that was there before, or a new one. */
+  async #reach(state, text) {
     if (this.running) return;
-    const same = this.history.states.find((state) => key(state) === key(wish) && (state.picture || !wish.instructions.length));
+    const same = this.history.states.find((old) => key(old) === key(state) && (old.picture || !state.edits.length));
     if (same) {
       this.#push({ ...same });
-      this.#show(this.shown);
-      return;
+      await this.#show(this.shown);
+    } else {
+      await this.#run(state, text);
     }
-    await this.#run(wish, wish, text);
   }
 
-  /** Run the job of a state and keep what came of it in `state`; whether it came to its end. */
-  async #run(wish, state, text) {
+  /** Paint a state and keep in it what came of it; whether it came to its end. */
+  async #run(state, text) {
     const stop = new AbortController();
-    this.running = { instructions: wish.instructions, stop, text };
-    this.#tell("running", { instructions: wish.instructions, text });
+    this.running = stop;
+    this.#tell("running", { edits: state.edits, text });
     try {
-      const { id, result } = await this.#job(wish, stop.signal);
+      const { id, result } = await this.#paint(state, stop.signal);
       const picture = await fetchResult(id, { format: "jpeg", quality: 92, max: SHOWN }, stop.signal);
       Object.assign(state, { job: id, result, picture });
       if (state !== this.shown) this.#push(state);
@@ -109,6 +107,7 @@ export class Studio extends EventTarget {
       await this.#show(state, true);
       return true;
     } catch (error) {
+      if (this.running !== stop) return false; // another photo was opened meanwhile
       const cancelled = error.name === "AbortError";
       this.running = null;
       this.stage.endPreviews();
@@ -118,18 +117,32 @@ export class Studio extends EventTarget {
     }
   }
 
-  async #job({ instructions, area, options }, signal) {
+  /** Paint the last layer of a state on what lies below it. What the server has dropped is sent or painted again. */
+  async #paint({ edits, options }, signal) {
     const on = (type, data) => this.#tell("step", { type, data });
-    for (let again = false; ; again = true) {
-      const { id } = await this.#send(signal);
+    const { below, top } = layers(edits);
+    const instructions = top.map((edit) => edit.text);
+    for (let tries = 3; ; tries -= 1) {
+      const { id: photo } = await this.#send();
+      signal.throwIfAborted();
+      const base = below.length ? await this.#job({ edits: below, options }, signal) : null;
       try {
-        return await runJob({ photo: id, instructions, area, options }, on, signal);
+        const done = await runJob({ photo, base, instructions, area: top[0].area, options }, on, signal);
+        this.painted.set(key({ edits, options }), { id: done.id, photo });
+        return done;
       } catch (error) {
-        // The server keeps a few photos only: one that is gone is sent again, once.
-        if (again || !gone(error)) throw error;
-        this.sending = null;
+        if (tries === 1 || !gone(error)) throw error;
+        if (error.code === "no_such_job") this.painted.delete(key({ edits: below, options }));
+        else this.sending = null;
       }
     }
+  }
+
+  /** A job of the photo as the server has it now whose result has these edits: one that was done, or a new one. */
+  async #job(state, signal) {
+    const done = this.painted.get(key(state));
+    if (done?.photo === this.known.id) return done.id;
+    return (await this.#paint(state, signal)).id;
   }
 
   /** Send the photo, once; everybody waits for the same answer. */
@@ -137,21 +150,23 @@ export class Studio extends EventTarget {
     this.sending ??= sendPhoto(this.file);
     const sending = this.sending;
     try {
-      this.known = await sending;
-      return this.known;
+      const known = await sending;
+      if (sending === this.sending) this.known = known;
+      return known;
     } catch (error) {
-      if (this.sending === sending) this.sending = null;
+      if (sending === this.sending) this.sending = null;
       throw error;
     }
   }
 
   #push(state) {
-    for (const old of this.history.push(state)) this.#drop(old);
-  }
-
-  /** Let go of what nobody can redo. */
-  #drop(old) {
-    if (old.job && !this.history.states.some((state) => state.job === old.job)) dropJob(old.job);
+    this.history.push(state);
+    const needed = new Set(this.history.states.flatMap(({ edits, options }) => [key({ edits, options }), key({ edits: layers(edits).below, options })]));
+    for (const [name, { id }] of this.painted) {
+      if (needed.has(name)) continue;
+      this.painted.delete(name);
+      dropJob(id); // nobody can redo it
+    }
   }
 
   async #show(state, fresh = false) {
@@ -162,17 +177,13 @@ export class Studio extends EventTarget {
 
   #forget() {
     if (!this.file) return;
-    for (const job of new Set(this.history.states.map((state) => state.job).filter(Boolean))) dropJob(job);
+    for (const { id } of this.painted.values()) dropJob(id);
     if (this.known) forgetPhoto(this.known.id);
   }
 
   #tell(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function key({ instructions, area, options }) {
-  return instructions.length ? JSON.stringify([instructions, area?.id ?? null, options]) : "[]";
 }
 
 /** Whether the server no longer has what was asked for. */
