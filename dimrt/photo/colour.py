@@ -89,8 +89,10 @@ def to_eight(samples: Samples) -> Pixels:
         return samples
     result = np.empty(samples.shape, np.uint8)
     for _, top, _, bottom in strips((0, 0, samples.shape[1], samples.shape[0])):
-        # 65535 = 257 x 255, and (x + 128) // 257 is x / 257 rounded.
-        result[top:bottom] = (samples[top:bottom].astype(np.uint32) + 128) // 257
+        # x / 257 rounded, without a division; exact for all of 0 to 65535.
+        result[top:bottom] = (samples[top:bottom].astype(np.uint32) * np.uint32(255) + np.uint32(32895)) >> np.uint32(
+            16
+        )
     return result
 
 

@@ -56,7 +56,7 @@ def read_deep(file: BinaryIO, header: Header, orientation: int, name: str) -> Ph
                 alpha.stored[top:bottom] = part[..., colours]
     except vips.Error as error:
         raise InputError(f"{name} is truncated or damaged ({_short(error)}); get a complete copy") from error
-    return _photo(samples.upright, alpha.upright if alpha else None, header, image)
+    return _photo(samples.upright, alpha.upright if alpha else None, header)
 
 
 def stretched(samples: Samples, bits: int) -> Samples:
@@ -73,10 +73,8 @@ def squeezed(samples: Samples, bits: int) -> Samples:
     return (values << (16 - bits)).astype(np.uint16)
 
 
-def _photo(samples: Samples, alpha: Samples | None, header: Header, image: Any) -> Photo:
+def _photo(samples: Samples, alpha: Samples | None, header: Header) -> Photo:
     icc = header.icc
-    if header.kind == "AVIF":
-        icc = image.get("icc-profile-data") if "icc-profile-data" in image.get_fields() else None
     if samples.ndim == 3:
         bits = Native("RGB", bits=header.bits) if header.bits != 16 else None
         usable = icc is None or icc[16:20] == b"RGB "
@@ -113,9 +111,16 @@ def _vips(name: str) -> ModuleType:
 
 def _source(vips: Any, file: BinaryIO) -> Any:
     """The file for libvips; must live until the last row has been fetched, as it holds what is called back."""
+
+    def seek(offset: int, whence: int) -> int:
+        try:
+            return file.seek(offset, whence)
+        except (ValueError, OSError):
+            return -1  # a damaged file asks for places that there aren't
+
     source = vips.SourceCustom()
     source.on_read(lambda length: file.read(min(length, CHUNK)))
-    source.on_seek(lambda offset, whence: file.seek(offset, whence))
+    source.on_seek(seek)
     return source
 
 

@@ -131,6 +131,10 @@ def _palette(pixels: Pixels, alpha: Pixels | None, plain: Form, native: Native) 
         if len(found) > COLOURS:
             return None
     added = np.setdiff1d(found, own)
+    if len(own) + len(added) > COLOURS:
+        # Without the unused end, where decoders pad a palette to its full length.
+        values, first = np.unique(own, return_index=True)
+        own = own[: first[np.isin(values, found)].max(initial=-1) + 1]
     colours = np.concatenate([own, added]) if len(own) + len(added) <= COLOURS else found
     order = np.argsort(colours, kind="stable")
     result = np.empty(pixels.shape[:2], np.uint8)

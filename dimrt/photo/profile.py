@@ -127,5 +127,6 @@ def _parametric(kind: int, numbers: list[float]) -> Doubles:
     elif kind in (1, 2):
         c, d, e, f = 0.0, -b / a, c, c
     place = np.linspace(0, 1, FINE + 1)
-    power = np.maximum(a * place + b, 0) ** gamma + e
+    with np.errstate(all="ignore"):  # numbers of a damaged profile: the result isn't finite and is refused
+        power = np.maximum(a * place + b, 0) ** gamma + e
     return np.where(place >= d, power, c * place + f)

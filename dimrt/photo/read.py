@@ -129,18 +129,22 @@ def _from_file(file: BinaryIO, name: str, limits: Limits) -> Photo:
         if header.kind == "HEIF":
             return read_heif(file, name, limits)
         if header.bits > 8:
-            return _with_metadata(read_deep(file, header, _turned(header), name), file, header)
+            if header.kind == "AVIF":
+                # libvips gives pixels that are turned already, and Pillow the metadata as it is.
+                told = _open(file, name, header).info
+                header.icc, header.exif, header.xmp = (told.get(key) for key in ("icc_profile", "exif", "xmp"))
+            return _with_metadata(read_deep(file, header, _turned(header), name), file, header, limits, name)
         return _from_image(_open(file, name, header), name, header, limits, file)
     except MemoryError as error:
         size = "" if header.size is None else f" ({header.size[0]} x {header.size[1]})"
         raise ResourceError(f"{name} doesn't fit into memory{size}; make it smaller") from error
 
 
-def _with_metadata(photo: Photo, file: BinaryIO, header: Header) -> Photo:
+def _with_metadata(photo: Photo, file: BinaryIO, header: Header, limits: Limits, name: str) -> Photo:
     """A deep photo with the EXIF and XMP of its file."""
-    exif = exif_of_tiff(file) if header.kind == "TIFF" else normal_exif(photo.exif or header.exif)
-    xmp = photo.xmp or header.xmp
-    return replace(photo, exif=fitted_exif(exif, photo.size), xmp=fitted_xmp(xmp, photo.size))
+    exif = exif_of_tiff(file) if header.kind == "TIFF" else normal_exif(header.exif)
+    limits.check_metadata(sum(len(block or b"") for block in (header.icc, exif, header.xmp)), name)
+    return replace(photo, exif=fitted_exif(exif, photo.size), xmp=fitted_xmp(header.xmp, photo.size))
 
 
 def _open(file: BinaryIO, name: str, header: Header) -> Image.Image:

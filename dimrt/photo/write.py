@@ -156,7 +156,7 @@ class _Picture:
             _as_image(self._form).save(_Plain(file), format=self._kind, **self._settings())  # type: ignore[arg-type]
 
     def _formed(self, pixels: NDArray[Any], photo: Photo | None) -> Form:
-        """The samples to write: what the photo had been, in the bits of the format, on white where that has no alpha."""
+        """The samples to write: as what the photo was, in the bits of the format, on white where that has no alpha."""
         alpha = _alpha(pixels, photo)
         pixels = pixels[..., :3]
         if alpha is not None and self._kind == "JPEG":
