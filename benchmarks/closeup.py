@@ -7,8 +7,8 @@ Two questions, on held-out scenes drawn at several times the painter's size, so 
 - painting: nano paints, after the true plan. Does its second painting show the same as the first, and is the result
   nearer to the truth?
 
-Decibels are over the changed place and a margin around it; sharpness is the energy of the gradients there against the
-true result's (1 is right).
+Decibels are over the changed place and a margin around it; sharpness is the energy of the gradients there, of all cases
+together, against the true results' (1 is right).
 
     python benchmarks/closeup.py
 """
@@ -18,14 +18,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from common import RESULTS, write_result
 from numpy.typing import NDArray
 
 from dimrt import EditOptions, Editor
+from dimrt.events import Event, PhaseStarted
 from dimrt.export.nano.cases import Case, generator, scene_case
+from dimrt.export.nano.oracle import judge
 from dimrt.export.nano.scenes import render
 from dimrt.export.nano.trials import ITEM_COUNTS
 from dimrt.photo.closeup import bounds_of_change, closer_window
@@ -36,15 +38,17 @@ from dimrt.photo.planes import box_mean
 
 KINDS = ("add", "adjust", "replace", "remove", "action")
 """Edits in one or two places."""
+PAINTED = ("adjust", "remove")
+"""Those of them that nano can do more often than not."""
 TIMES = (2, 4)
 """Sides of the photo, in sides of the painter's picture."""
 MARGIN = 0.02
 Picture = NDArray[np.uint8]
 
 
-def cases(count: int, seed: int) -> Iterator[Case]:
+def cases(kinds: Sequence[str], count: int, seed: int) -> Iterator[Case]:
     """`count` held-out scenes of each kind."""
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(kinds):
         for index in range(count):
             yield scene_case(generator("held-out", seed, 6_000_000 + number * 1000 + index), kind, ITEM_COUNTS)
 
@@ -62,17 +66,20 @@ def place_of(source: Picture, target: Picture) -> NDArray[np.bool_]:
 
 
 def score(picture: Picture, target: Picture, place: NDArray[np.bool_]) -> dict[str, float]:
-    """Decibels and sharpness inside the place, and the largest difference from the truth's surroundings."""
+    """Decibels inside the place, and the energy of the gradients there, of the picture and of the truth."""
     error = float(((picture[place].astype(np.float64) - target[place]) ** 2).mean())
-    energies = []
-    for one in (picture, target):
-        levels = one.astype(np.float64)
-        down, across = np.diff(levels, axis=0)[:, :-1] ** 2, np.diff(levels, axis=1)[:-1] ** 2
-        energies.append(float((down + across)[place[:-1, :-1]].mean()))
     return {
         "db": float(10 * np.log10(255**2 / max(error, 1e-3))),
-        "sharpness": energies[0] / max(energies[1], 1e-9),
+        "energy": energy(picture, place),
+        "true_energy": energy(target, place),
     }
+
+
+def energy(picture: Picture, place: NDArray[np.bool_]) -> float:
+    """Mean squared difference of neighbouring pixels."""
+    levels = picture.astype(np.float64)
+    down, across = np.diff(levels, axis=0)[:, :-1] ** 2, np.diff(levels, axis=1)[:-1] ** 2
+    return float((down + across)[place[:-1, :-1]].mean())
 
 
 def seen(editor: Editor, picture: Picture) -> NDArray[np.float32]:
@@ -117,23 +124,23 @@ def resolution(editor: Editor, chosen: Sequence[Case], times: int) -> dict[str, 
 
 
 def painting(editor: Editor, chosen: Sequence[Case], times: int) -> dict[str, Any]:
-    """The same with nano's own painter: of the cases that were painted twice, those whose second painting showed the
-    same ("agreed", which "auto" keeps) and the others ("differed", which only "always" keeps)."""
-    rows: dict[str, list[dict[str, Any]]] = {"agreed": [], "differed": []}
+    """The same with nano's own painter, for the cases that were painted twice: where the second painting showed the
+    same and was kept, where it was dropped, and of the kept ones those whose first painting had done the edit."""
+    rows: dict[str, list[dict[str, Any]]] = {"kept": [], "dropped": [], "kept_and_right": []}
     side = times * editor.bundle.manifest.resolution.side
-    kept: Literal["auto", "always"]
     for case in chosen:
         source, target = drawn(case, side)
-        place = place_of(source, target)
-        options = {"plan": case.plan.text("full"), "think": False}
-        far = editor.edit(source, case.instruction, EditOptions(**options, closeup="never"))
-        near = editor.edit(source, case.instruction, EditOptions(**options, closeup="always"))
-        if not near.closeup:
+        events: list[Event] = []
+        given: dict[str, Any] = {"plan": case.plan.text("full"), "think": False}
+        near = editor.edit(source, case.instruction, EditOptions(**given, closeup="always"), on_event=events.append)
+        if sum(isinstance(event, PhaseStarted) and event.phase == "paint" for event in events) < 2:
             continue
-        kept = "auto"
-        same = editor.edit(source, case.instruction, EditOptions(**options, closeup=kept)).closeup
+        far = editor.edit(source, case.instruction, EditOptions(**given, closeup="never"))
+        place = place_of(source, target)
         pair = {"far": score(far.image, target, place), "near": score(near.image, target, place)}
-        rows["agreed" if same else "differed"].append(pair)
+        rows["kept" if near.closeup else "dropped"].append(pair)
+        if near.closeup and judge(source, target, far.image).done:
+            rows["kept_and_right"].append(pair)
     return {name: summary(found) for name, found in rows.items()} | {"of": len(chosen)}
 
 
@@ -141,11 +148,10 @@ def summary(rows: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Means, and how often near was nearer to the truth."""
     if not rows:
         return {"cases": 0}
-    means = {
-        f"{name}_{what}": round(fmean(row[name][what] for row in rows), 2)
-        for what in ("db", "sharpness")
-        for name in ("far", "near")
-    }
+    means = {f"{name}_db": round(fmean(row[name]["db"] for row in rows), 2) for name in ("far", "near")}
+    for name in ("far", "near"):
+        ratio = sum(row[name]["energy"] for row in rows) / max(sum(row[name]["true_energy"] for row in rows), 1e-9)
+        means[f"{name}_sharpness"] = round(ratio, 2)
     gains = [row["near"]["db"] - row["far"]["db"] for row in rows]
     better = sum(gain > 0 for gain in gains)
     return {"cases": len(rows), **means, "near_better": better, "worst_gain_db": round(min(gains), 2)}
@@ -155,19 +161,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, record, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", type=Path, help="default: the one that `dimrt edit` takes")
-    parser.add_argument("--cases", type=int, default=6, help="of each kind")
+    parser.add_argument("--cases", type=int, default=8, help="of each kind; three times as many are painted")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one case of each kind; nothing is kept")
     parser.add_argument("--out", type=Path, default=RESULTS / "closeup.json")
     args = parser.parse_args(arguments)
-    chosen = list(cases(1 if args.quick else args.cases, args.seed))
+    count = 1 if args.quick else args.cases
+    shown, painted = list(cases(KINDS, count, args.seed)), list(cases(PAINTED, 3 * count, args.seed + 1))
     editor = Editor.load(args.bundle, device="cpu", threads=1)
     measured = {
-        "resolution": {f"{times}x": resolution(editor, chosen, times) for times in TIMES},
-        "painting": {f"{TIMES[-1]}x": painting(editor, chosen, TIMES[-1])},
+        "resolution": {f"{times}x": resolution(editor, shown, times) for times in TIMES},
+        "painting": {f"{TIMES[-1]}x": painting(editor, painted, TIMES[-1])},
     }
     facts = {"bundle": editor.bundle.manifest.name, "digest": editor.bundle.digest}
-    settings = {"kinds": KINDS, "cases_each": len(chosen) // len(KINDS), "seed": args.seed, **facts}
+    settings = {"kinds": KINDS, "painted": PAINTED, "cases": count, "seed": args.seed, **facts}
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "quick.json" if args.quick else args.out
         write_result("closeup", settings, measured, out)

@@ -142,8 +142,12 @@ def _carry(chain: "Chain", painting: Painting, bounds: Bounds | None, request: R
 
 
 def _closer_window(chain: "Chain", carried: Carried, size: tuple[int, int], request: Request) -> Box | None:
-    """The window for painting the change once more, where that is asked for and a change in one place."""
-    if request.closeup == "never" or carried.transfer.ran != "local":
+    """The window for painting the change once more, where that is asked for and a change in one place.
+
+    "auto" does not: a perfect painter would gain 2 dB there and nano's gains nothing for twice the time, as it doesn't
+    paint the same twice (benchmarks/closeup.py).
+    """
+    if request.closeup != "always" or carried.transfer.ran != "local":
         return None
     return closer_window(carried.changed, carried.painting.window, size, chain.resolution)
 
@@ -162,9 +166,7 @@ def _closeup(
     def composite() -> tuple[Carried, Samples]:
         limits = bounds_of_change(far.transfer, far.bounds, far.changed, far.painting.window, window)
         near = _carry(chain, painting, limits, again)
-        same = request.closeup == "always" or agrees(
-            near.edit - near.source, window, far.edit - far.source, far.painting.window
-        )
+        same = agrees(near.edit - near.source, window, far.edit - far.source, far.painting.window)
         carried = near if same and near.transfer.ran != "unchanged" else far
         return carried, _finish(subject.photo, carried)
 

@@ -40,8 +40,10 @@ class EditOptions:
             both.
         feather: pixels at full size over which the edit fades in from the mask's or region's edge inwards; None
             chooses, 0 is a hard edge.
-        closeup: whether what changed in some place is painted once more, on a crop around it, at the resolution that
-            the crop gives: "never", "always" (where that crop is smaller than what was painted before), or "auto".
+        closeup: whether what changed in one place is painted once more, after the same plan, on a crop around it, at
+            the resolution that the crop gives: "always" does where there is such a crop, and keeps it where it shows
+            the same as the first painting; it takes twice the time. "never" and "auto" don't: what is known so far
+            (benchmarks/closeup.py) is that the crop shows more, and that nano doesn't paint it better.
         previews: whether a `Preview` event follows each painter step (edits only).
     """
 

@@ -105,7 +105,7 @@ full_size_options = apply(
         type=click.Choice(["auto", "never", "always"]),
         default="auto",
         show_default=True,
-        help="Paint what changed in one place once more, on a crop around it.",
+        help="Paint what changed in one place once more, on a crop around it, for twice the time; auto doesn't so far.",
     ),
 )
 

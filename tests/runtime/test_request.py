@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from dimrt.blueprint import Blueprint
@@ -40,6 +41,9 @@ def test_defaults_are_the_bundles(edit_bundle: Bundle) -> None:
         ("plan_view", "wide", "shared, native"),
         ("frame", "square", "whole, crop"),
         ("composite", "blur", "auto, tone, local, painted, none"),
+        ("closeup", "near", "auto, never, always"),
+        ("region", (1, 2, 3), "x, y, width and height"),
+        ("region", (1.5, 2, 3, 4), "whole pixels"),
         ("plan", "  \n", "empty"),
         ("plan", Blueprint(), "empty"),
     ],
@@ -55,6 +59,32 @@ def test_out_of_range_options_name_themselves_and_their_limit(
 def test_the_square_crop_has_no_composite(edit_bundle: Bundle) -> None:
     with pytest.raises(InputError, match="frame"):
         resolve(EditOptions(frame="crop", composite="tone"), edit_bundle.manifest)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (EditOptions(mask=np.ones((2, 2), np.bool_), region=(0, 0, 1, 1)), "give one of them"),
+        (EditOptions(region=(0, 0, 1, 1), composite="none"), "a region needs .* composite 'none'"),
+        (EditOptions(mask=np.ones((2, 2), np.bool_), frame="crop"), "a mask needs .* frame 'crop'"),
+        (EditOptions(closeup="always", frame="crop"), "closeup 'always' needs .* frame 'crop'"),
+        (EditOptions(feather=3), "neither is given; give one"),
+        (EditOptions(feather=-1, region=(0, 0, 1, 1)), "feather is -1; give 0 to 10000 pixels"),
+        (EditOptions(feather=math.nan, region=(0, 0, 1, 1)), "feather is nan"),
+        (EditOptions(feather=True, region=(0, 0, 1, 1)), "feather is True"),
+    ],
+)
+def test_what_bounds_an_edit_is_checked(edit_bundle: Bundle, options: EditOptions, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resolve(options, edit_bundle.manifest)
+
+
+def test_bounds_of_a_request(edit_bundle: Bundle) -> None:
+    assert resolve(EditOptions(), edit_bundle.manifest).bounds((40, 30)) is None
+    region = resolve(EditOptions(region=(3, 4, 20, 10), feather=2), edit_bundle.manifest).bounds((40, 30))
+    assert region is not None and (region.box, region.feather) == ((3, 4, 23, 14), 2)
+    mask = resolve(EditOptions(mask=np.ones((30, 40), np.bool_)), edit_bundle.manifest).bounds((40, 30))
+    assert mask is not None and mask.box == (0, 0, 40, 30)
 
 
 def test_plan_text_is_parsed(edit_bundle: Bundle) -> None:
