@@ -1,13 +1,17 @@
 """A job followed from an event loop."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
+from dimrt.errors import DimrtError
 from dimrt.events import Event
 from dimrt.jobs import Job
 from dimrt.result import EditResult
+
+log = logging.getLogger("dimrt.serve.error")
 
 Item = TypeVar("Item")
 
@@ -107,6 +111,8 @@ class Feed(Generic[Item]):
             self._job, self._state, self.error = None, job.state, job.error
             if self.error is None:
                 self.result = job.result(0)
+            elif not isinstance(self.error, DimrtError):
+                log.error("an edit failed: %s", type(self.error).__name__)
             self._end()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -1,6 +1,6 @@
 """The fields of requests: one table that reads them and that the OpenAPI description is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from dimrt.request import CHOICES, MAX_FEATHER, MAX_GUIDANCE, MAX_SEED, MAX_STEPS
@@ -72,7 +72,7 @@ IMAGE_GENERATE = (
 OPTION_NAMES = frozenset(field.name for field in OPTIONS)
 
 
-def read_fields(form: Form, fields: Iterable[Field], files: Iterable[str] = ()) -> dict[str, Any]:
+def read_fields(form: Form, fields: Iterable[Field], files: Container[str] = ()) -> dict[str, Any]:
     """Every field that was given, checked; required ones are there.
 
     Args:
@@ -84,17 +84,23 @@ def read_fields(form: Form, fields: Iterable[Field], files: Iterable[str] = ()) 
         HttpError: 400 for an unknown, missing, doubled or unusable field.
     """
     known = {field.name: field for field in fields}
-    for name in (*form.texts, *form.files):
-        if name not in known and name not in files:
-            raise HttpError(400, f"unknown field {name[:64]!a}", param=name[:64], code="unknown_parameter")
-    for name in form.files:
-        if name not in files:
-            raise HttpError(400, f"{name} is no file; send it as a text field", param=name, code="invalid_value")
-    values = {name: known[name].read_all(given, form.is_json) for name, given in form.texts.items() if name in known}
+    _check_names(form.texts, known, files, "send it as a file")
+    _check_names(form.files, files, known, "send it as a text field")
+    values = {name: known[name].read_all(given, form.is_json) for name, given in form.texts.items()}
     for name, field in known.items():
         if field.required and name not in values:
             raise HttpError(400, f"{name} is missing", param=name, code="missing_parameter")
     return values
+
+
+def _check_names(given: Iterable[str], right: Container[str], wrong: Container[str], advice: str) -> None:
+    for name in given:
+        if name in right:
+            continue
+        short = name[:64]
+        if name in wrong:
+            raise HttpError(400, f"{short}: {advice}", param=short, code="invalid_value")
+        raise HttpError(400, f"unknown field {short!a}", param=short, code="unknown_parameter")
 
 
 def options_in(values: Mapping[str, Any]) -> dict[str, Any]:

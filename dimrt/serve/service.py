@@ -18,6 +18,7 @@ from dimrt.serve.errors import HttpError
 from dimrt.serve.photos import Photos, StoredPhoto
 from dimrt.serve.records import Records
 from dimrt.serve.settings import Settings
+from dimrt.session import merged
 
 BYTES_A_PIXEL = 4
 """Of a photo that isn't decoded yet: color and alpha in 8 bits."""
@@ -113,7 +114,7 @@ class Service:
         Raises:
             InputError: one says nothing.
         """
-        if not all(text.strip() for text in instructions):
+        if not merged(instructions).strip():
             raise InputError("an instruction is empty; say in words what to change")
 
 

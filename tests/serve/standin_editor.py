@@ -111,6 +111,9 @@ class StandInSession:
         self._editor = editor
         self._photo = photo
 
-    def render(self, instructions: Sequence[str], options: EditOptions) -> Generator[Event, None, EditResult]:
-        """The photo, edited."""
-        return self._editor.events(self._photo, " and ".join(instructions), options)
+    def render(
+        self, instructions: Sequence[str], options: EditOptions, base: EditResult | None = None
+    ) -> Generator[Event, None, EditResult]:
+        """The photo, or a result of it, edited."""
+        image = self._photo if base is None else Photo(base.image[..., :3])
+        return self._editor.events(image, " and ".join(instructions), options)
