@@ -23,7 +23,7 @@ from dimrt.photo.fit import Frame, from_painter, painter_frame
 from dimrt.photo.photo import Pixels, Samples
 from dimrt.prompt import Turn
 from dimrt.request import Request
-from dimrt.result import EditResult
+from dimrt.result import EditResult, Writing
 from dimrt.schedule import painter_schedule
 from dimrt.subject import Subject
 from dimrt.vision import condition_size, fit_size
@@ -38,17 +38,20 @@ class Brief:
     Attributes:
         blueprint: the plan, or None when the bare instruction was used.
         condition: N rows of condition_channels, on the host or the device.
+        writing: what the designer's own plan took; None when it wrote none.
     """
 
     blueprint: Blueprint | None
     condition: Tensor
+    writing: Writing | None = None
 
 
 class Chain:
     """Designer, painter and autoencoder of one bundle on one backend.
 
     Between the graphs tensors stay on the device. What crosses to the host: the prepared picture and the token rows
-    going in, the logits of each token of the plan, and the painted pixels (and the source's, to compare) coming out.
+    going in, the logits of each token of the plan, the painted pixels (and the source's, to compare) and the source's
+    latent, kept for the photo's next edit, coming out.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
@@ -105,7 +108,7 @@ class Chain:
         vision = self._facts.designer.vision
         size = condition_size(vision) if subject is not None else None
         self._check_text("instruction", instruction, size)
-        blueprint = request.plan
+        blueprint, writing = request.plan, None
         if blueprint is not None:
             self._check_text("plan", blueprint.text, size)
             yield PlanReady(blueprint)
@@ -117,10 +120,10 @@ class Chain:
             first = fit_size(*subject.photo.size, vision) if native else size
             view = yield from phases.once("vision", partial(self._view, subject, first))
             if writes:
-                blueprint = yield from self._plan(instruction, view, request, phases)
+                blueprint, writing = yield from self._plan(instruction, view, request, phases)
         text = instruction if blueprint is None else blueprint.text
         condition = yield from phases.once("condition", partial(self._condition, text, subject, size, view))
-        return Brief(blueprint, condition)
+        return Brief(blueprint, condition, writing)
 
     def frame(self, subject: Subject, request: Request) -> Frame:
         """How the photo becomes the painter's picture."""
@@ -189,6 +192,7 @@ class Chain:
             painted=painted,
             blueprint=brief.blueprint,
             plan_style=request.plan_style if brief.blueprint is not None and request.plan is None else None,
+            writing=brief.writing,
             seed=request.seed,
             steps=request.steps,
             guidance_scale=request.guidance_scale,
@@ -215,26 +219,27 @@ class Chain:
 
     def _plan(
         self, instruction: str, view: View, request: Request, phases: Phases
-    ) -> Generator[Event, None, Blueprint | None]:
-        """The designer's own plan; None when it wrote nothing."""
+    ) -> Generator[Event, None, tuple[Blueprint | None, Writing]]:
+        """The designer's own plan (None when it wrote nothing), and what that took."""
         turn = self._designer.prompts.plan_turn(instruction, _tokens(view), request.plan_style)
         limit = _within(request.max_new_tokens, turn, self._facts.designer.language.max_positions)
-        text = yield from phases.stream("plan", limit, self._write(turn, view, limit))
+        text, writing = yield from phases.stream("plan", limit, self._write(turn, view, limit))
         if not text.strip():
-            return None
+            return None, writing
         blueprint = Blueprint.parse(text)
         yield PlanReady(blueprint, request.plan_style)
-        return blueprint
+        return blueprint, writing
 
-    def _write(self, turn: Turn, view: View, limit: int) -> Generator[Event, None, str]:
-        text = ""
+    def _write(self, turn: Turn, view: View, limit: int) -> Generator[Event, None, tuple[str, Writing]]:
+        text, writing = "", Writing(0, 0)
         limit = _within(limit, turn, self._designer.room)  # known once the engine is loaded, which is part of the phase
         for piece in self._designer.write(turn, view, limit, self._facts.designer.decoding.repetition_penalty):
             if piece.text:
                 text += piece.text
                 yield PlanText(piece.text)
+            writing = Writing(piece.count, piece.passes)
             yield Progress("plan", piece.count)
-        return text
+        return text, writing
 
     def _view(self, subject: Subject, size: Size) -> View:
         view = self._designer.view(subject.view(size, self._facts.designer.vision))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dimrt.backends.base import Array, Backend, Part, Tensor
 from dimrt.bundle import Bundle
+from dimrt.drafts import Drafts
 from dimrt.language import Kept, Language
 from dimrt.prompt import Ids, Prompts, TextStream, Turn
 from dimrt.rope import position_ids, text_positions
@@ -41,10 +42,17 @@ class View:
 
 @dataclass(frozen=True)
 class Piece:
-    """One decoded token: how many there are so far, and the text that became certain with it (may be empty)."""
+    """One decoded token.
+
+    Attributes:
+        count: how many there are so far.
+        text: what became certain with it (may be empty).
+        passes: runs of the language graph that all of them took; without guesses, one a token.
+    """
 
     count: int
     text: str
+    passes: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class Designer:
         self._language = Language(bundle, backend)
         self._view: View | None = None
         self._prefix: _Prefix | None = None
+        self._drafts = Drafts()
 
     @property
     def room(self) -> int:
@@ -122,26 +131,38 @@ class Designer:
         cache = self._language.cache(length + min(limit, _PLAN_ROOM), prefix.kept)
         rest = slice(turn.shared, length)
         _, logits = self._language.read(cache, self._embed(turn.ids[rest]), positions[:, rest], turn.shared)
+        self._drafts.begin(turn.ids[turn.ids != self._facts.tokens.image_pad])
         stream = TextStream(self.prompts)
         seen = np.unique(turn.ids)
         written: list[int] = []
+        guesses: list[int] = []
+        passes = 1
         ended = False
         while len(written) < limit:
-            token = _best(logits, seen, penalty)
+            token = _best(logits[0], seen, penalty)
+            self._drafts.add(token)
             if token in self._facts.tokens.stop:
                 ended = True
                 break
             written.append(token)
             seen = np.union1d(seen, [token])
-            yield Piece(len(written), stream.push(token))
-            if len(written) < limit:
+            yield Piece(len(written), stream.push(token), passes)
+            if guesses and guesses[0] == token:  # its own logits came with those before
+                logits, guesses = logits[1:], guesses[1:]
+            elif len(written) < limit:
+                guesses = self._drafts.guess() if self._backend.steady_rows else []
                 filled = length + len(written) - 1
-                cache = self._language.grow(cache, filled, filled + 1)
-                embeddings = self._embed(np.array([token], np.int64))
-                _, logits = self._language.read(cache, embeddings, text_positions(filled, 1, delta), filled)
+                count = 1 + len(guesses)
+                cache = self._language.grow(cache, filled, filled + count)
+                embeddings = self._embed(np.array([token, *guesses], np.int64))
+                _, logits = self._language.read(
+                    cache, embeddings, text_positions(filled, count, delta), filled, asked=count
+                )
+                passes += 1
         rest_of_text = stream.close()
         if rest_of_text:
-            yield Piece(len(written), rest_of_text)
+            yield Piece(len(written), rest_of_text, passes)
+        self._drafts.keep(np.array([*written, token] if ended else written, np.int64))
         return Written(np.array(written, np.int64), ended)
 
     def condition(self, turn: Turn, view: View | None) -> Tensor:

@@ -101,7 +101,7 @@ class Language:
         return cache if rows <= cache.capacity else self.cache(rows, self.keep(cache, filled))
 
     def read(
-        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int
+        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int, asked: int = 1
     ) -> tuple[Tensor, NDArray[np.float32]]:
         """Read tokens into the cache rows `start`….
 
@@ -110,17 +110,19 @@ class Language:
             embeddings: S rows of hidden_size.
             positions: int64 [3, S].
             start: number of rows already filled.
+            asked: how many of the last tokens logits are wanted of; at most `PREFILL_ROWS`.
 
         Returns:
-            Hidden states after the final norm [1, S, hidden_size] as a device tensor, and float32 logits [vocab_size]
-            of the last token on the host.
+            Hidden states after the final norm [1, S, hidden_size] as a device tensor, and float32 logits
+            [asked, vocab_size] on the host.
         """
         count = positions.shape[1]
         most = min(PREFILL_ROWS, self._engine.limit("tokens") or PREFILL_ROWS)
-        hidden, logits = [], np.empty(0, np.float32)
+        hidden, logits = [], np.empty((0, 0), np.float32)
         for first in range(0, count, most):
             piece = slice(first, min(first + most, count))
-            states, logits = self._run(cache, self._rows(embeddings, piece), positions[:, piece], start + first)
+            rows = self._rows(embeddings, piece)
+            states, logits = self._run(cache, rows, positions[:, piece], start + first, asked)
             hidden.append((states, slice(None)))
         if len(hidden) == 1:
             return hidden[0][0], logits
@@ -160,7 +162,7 @@ class Language:
         return self._backend.join([(embeddings, piece)], shape, self.embedding_dtype)
 
     def _run(
-        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int
+        self, cache: Cache, embeddings: Tensor, positions: NDArray[np.int64], start: int, asked: int
     ) -> tuple[Tensor, NDArray[np.float32]]:
         if cache.turn not in (None, self._turn):
             raise InputError(
@@ -176,10 +178,10 @@ class Language:
                 "sin": sin,
                 "mask": np.where(visible, np.float32(0), np.float32(MASKED))[None, None],
                 "position": np.array([start], np.int64),
-                "rows": np.array([count - 1], np.int64),
+                "rows": np.arange(max(count - asked, 0), count),
                 **cache.tensors,
             },
             into={f"{name}_out": tensor for name, tensor in cache.tensors.items()},
             keep=("hidden",),
         )
-        return outputs["hidden"], outputs["logits"][0, 0]
+        return outputs["hidden"], outputs["logits"][0]

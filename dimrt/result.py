@@ -23,6 +23,17 @@ class Design:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """What writing a plan took: its tokens, and the runs of the language graph for them.
+
+    Fewer runs than tokens: some were guessed and only confirmed (`dimrt.drafts`).
+    """
+
+    tokens: int
+    passes: int
+
+
+@dataclass(frozen=True)
 class EditResult:
     """A finished picture and how it came to be.
 
@@ -32,6 +43,7 @@ class EditResult:
         painted: uint8 [h, w, 3], the painter's picture at model resolution.
         blueprint: the plan, or None when the bare instruction was painted.
         plan_style: the style in which the designer wrote the plan; None when it wrote none.
+        writing: what the designer's plan took; None when it wrote none.
         seed, steps, guidance_scale: what really ran.
         composite: how the change reached the photo: "tone", "local", "painted", "none", or "unchanged" when the
             painter changed nothing beyond noise and `image` is the photo itself.
@@ -61,3 +73,4 @@ class EditResult:
     region: tuple[int, int, int, int] | None = None
     painted_scale: float = 1.0
     closeup: bool = False
+    writing: Writing | None = None

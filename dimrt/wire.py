@@ -50,6 +50,8 @@ def result_json(result: EditResult) -> dict[str, Any]:
         "width": width,
         "height": height,
         "plan": plan_json(result.blueprint, result.plan_style),
+        "plan_tokens": None if result.writing is None else result.writing.tokens,
+        "plan_passes": None if result.writing is None else result.writing.passes,
         "seed": result.seed,
         "steps": result.steps,
         "guidance_scale": result.guidance_scale,

@@ -100,6 +100,8 @@ class Backend(Protocol):
 
     residency: Residency
     """Whether both roles' engines stay loaded, or one role's at a time because memory is short."""
+    steady_rows: bool
+    """Whether a row of `language` comes out the same to the bit, whichever rows (at least one) are run with it."""
 
     @property
     def target(self) -> Device | None:

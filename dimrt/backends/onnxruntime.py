@@ -83,6 +83,8 @@ class OrtBackend:
     Attributes:
         name: "onnxruntime" and the provider that the sessions really use.
         target: the processor; None for a GPU, whose memory ONNX Runtime doesn't tell.
+        steady_rows: on the processor, whose kernels have one order of summing for two rows or more, and another one for
+            a single row.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None) -> None:
@@ -106,6 +108,7 @@ class OrtBackend:
         self._engines: dict[str, OrtEngine] = {}
         self.name = f"onnxruntime {self._provider}"
         self.residency: Residency = "all"
+        self.steady_rows = device == "cpu"
         self.target: Device | None = Processor() if device == "cpu" else None
         available = ort.get_available_providers()
         if self._provider not in available:

@@ -36,7 +36,10 @@ class TensorRtBackend:
 
     Attributes:
         residency: as the target says.
+        steady_rows: not known of a GPU's kernels, which are chosen by the number of rows.
     """
+
+    steady_rows = False
 
     def __init__(
         self,
