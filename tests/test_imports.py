@@ -86,8 +86,10 @@ def test_engines_do_not_import_export() -> None:
 def test_imported_packages_are_declared() -> None:
     core, export = requirements(), requirements("export", "parquet")
     everything = requirements("export", "parquet", "dev", "pycuda")
+    optional = {"backends": GPU_SIDE, "photo": requirements("photo"), "batch": requirements("ray")}
+    optional |= {"serve": requirements("serve"), "examples": requirements("dev")}
     for path in sources("dimrt"):
-        assert third_party(path) <= (core | GPU_SIDE if path.parent.name == "backends" else core), path
+        assert third_party(path) <= core | optional.get(path.parent.name, set()), path
     for path in sources("dimrt.engines"):
         assert third_party(path) <= core | GPU_SIDE, path
     assert requirements("rtx", "tensorrt") >= GPU_SIDE

@@ -23,8 +23,19 @@ STORAGE_TAGS = {*range(254, 267), *range(273, 282), 284, 292, 293, 301, 317, 318
     *range(330, 333), *range(338, 348), *range(512, 533), 559, 700, 33723, 34377, 34675, 37724,
 }  # fmt: skip
 """TIFF tags that describe how the old file stored its pixels (or hold the profile), not the photo."""
-BROKEN = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, OverflowError, EOFError, struct.error)
-"""What broken metadata raises here and in Pillow."""
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+)
+"""What broken files raise here and in Pillow."""
 
 
 def normal_exif(block: bytes | None) -> bytes | None:
@@ -81,13 +92,24 @@ def fitted_xmp(xmp: bytes | None, size: tuple[int, int]) -> bytes | None:
         rb"(?:tiff:ImageWidth|exif:PixelXDimension)": width,
         rb"(?:tiff:ImageLength|exif:PixelYDimension)": height,
     }
+    # No pattern may begin with a run of unknown length, or go on over one: packets are padded with spaces.
     for name, value in changes.items():
-        xmp = re.sub(rb"(\b%s\s*=\s*([\"']))\d*(\2)" % name, rb"\g<1>%s\g<3>" % value, xmp)
-        xmp = re.sub(rb"(<%s>\s*)\d*(\s*</)" % name, rb"\g<1>%s\g<2>" % value, xmp)
-    for prefix in (b"xmp", b"xap"):
-        xmp = re.sub(rb"(?s)<%b:Thumbnails\b.*?</%b:Thumbnails>\s*" % (prefix, prefix), b"", xmp)
+        xmp = re.sub(rb"(\b%s\s{0,9}=\s{0,9}([\"']))\d{0,9}(\2)" % name, rb"\g<1>%s\g<3>" % value, xmp)
+        xmp = re.sub(rb"(<%s>\s{0,9})\d{0,9}(\s{0,9}</)" % name, rb"\g<1>%s\g<2>" % value, xmp)
     # The rest of an overlong packet stands in segments of its own, which aren't kept.
-    return re.sub(rb"\s+xmpNote:HasExtendedXMP\s*=\s*([\"'])[^\"']*\1", b"", xmp)
+    xmp = re.sub(rb"\sxmpNote:HasExtendedXMP\s{0,9}=\s{0,9}([\"'])\w{0,64}\1", b"", xmp)
+    for prefix in (b"xmp", b"xap"):
+        xmp = _without(xmp, b"<%b:Thumbnails" % prefix, b"</%b:Thumbnails>" % prefix)
+    return xmp
+
+
+def _without(text: bytes, start: bytes, end: bytes) -> bytes:
+    """The text without what stands from `start` to `end`, each time."""
+    kept, place = [], 0
+    while (first := text.find(start, place)) >= 0 and (last := text.find(end, first)) >= 0:
+        kept.append(text[place:first])
+        place = last + len(end)
+    return b"".join([*kept, text[place:]])
 
 
 def _fitted(block: bytes, size: tuple[int, int]) -> bytes:

@@ -113,6 +113,16 @@ def test_xmp_says_what_is_true_of_the_upright_photo() -> None:
     assert fitted_xmp(plain, SIZE) == plain and fitted_xmp(None, SIZE) is None
 
 
+@pytest.mark.parametrize(
+    "filler",
+    [b" ", b" xmpNote:HasExtendedXMP=", b"<xmp:Thumbnails>", b"<tiff:Orientation>", b"tiff:Orientation =", b"\n9"],
+)
+def test_xmp_of_any_kind_takes_no_time(filler: bytes) -> None:
+    """A megabyte of what a careless pattern would go over again and again."""
+    packet = filler * (1_000_000 // len(filler))
+    assert len(fitted_xmp(packet, SIZE) or b"") >= len(packet) - len(filler)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_profile_exif_and_xmp_go_round(kind: str) -> None:
     """Twice through the file: everything is there, the profile byte for byte, and nothing changes any more."""
