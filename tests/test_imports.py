@@ -16,7 +16,12 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 TORCH_SIDE = {"torch", "transformers", "diffusers", "accelerate", "onnx", "onnxscript"}
 GPU_SIDE = {"cuda", "tensorrt", "tensorrt_rtx"}
-MODULE_OF = {"pillow": "PIL", "huggingface_hub": "huggingface_hub", "cuda-bindings": "cuda"}
+MODULE_OF = {
+    "pillow": "PIL",
+    "huggingface_hub": "huggingface_hub",
+    "cuda-bindings": "cuda",
+    "PySide6-Essentials": "PySide6",
+}
 """Import names of distributions that are called otherwise."""
 
 
