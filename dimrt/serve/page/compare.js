@@ -27,7 +27,7 @@ export class Compare {
     this.divider.setAttribute("aria-valuetext", shown === 0 ? "all edited" : shown === 100 ? "all as before" : `left ${shown} % as before, the rest edited`);
   }
 
-  /** Sweep from the photo to half and half: the first sight of a result. */
+  /** The first sight of a result: all of it, then the photo comes in from the left to half and half. */
   reveal() {
     this.set(50);
     this.frame.classList.remove("reveal");

@@ -46,7 +46,7 @@ function icon(name) {
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
   picture.setAttribute("class", "icon");
   picture.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `/page/icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   picture.append(use);
   return picture;
 }

@@ -88,11 +88,12 @@ function notice(words) {
 async function open(file) {
   notice(null);
   closeArea();
+  opening(file);
   try {
-    say("Opening the photo");
     await studio.open(file);
   } catch (error) {
     if (file !== studio.file) return;
+    opening(null);
     studio.file = null;
     view("welcome");
     at("choose").focus();
@@ -100,10 +101,19 @@ async function open(file) {
   }
 }
 
+/** Say that a file is on its way: one that the browser can't read shows only after the server has. */
+function opening(file) {
+  document.body.classList.toggle("opening", file !== null);
+  at("drop-line").textContent = file ? `Opening ${file.name || "the photo"}` : "Drop a photo here";
+  if (!file) return;
+  say(at("drop-line").textContent);
+  at("file-size").textContent = "";
+}
+
 studio.addEventListener("photo", () => {
+  opening(null);
   view("work");
   at("file-name").textContent = studio.file.name || "Pasted photo";
-  at("file-size").textContent = "";
   document.title = `${studio.file.name || "Photo"} – dimrt`;
   typed.value = "";
   grow();
@@ -178,7 +188,7 @@ studio.addEventListener("running", ({ detail: { edits: wished, text } }) => {
   typed.placeholder = "What else should change?";
   plan.begin();
   at("facts").textContent = "";
-  progress.begin("Sending the photo");
+  progress.begin(studio.known ? "Starting" : "Sending the photo");
 });
 
 studio.addEventListener("step", ({ detail: { type, data } }) => {
@@ -233,7 +243,7 @@ function busy(on) {
   at("tools").hidden = on;
   if (on && held && !held.checkVisibility()) typed.focus(); // what had the focus is gone
   at("go").setAttribute("aria-label", on ? "Cancel" : "Edit");
-  at("go-icon").setAttribute("href", `/page/icons.svg#${on ? "stop" : "go"}`);
+  at("go-icon").setAttribute("href", `#icon-${on ? "stop" : "go"}`);
   if (on) for (const id of ["divider", "tag-before", "tag-after"]) at(id).hidden = true;
   if (on) compare.enabled = false;
 }
@@ -314,13 +324,25 @@ function step(way) {
 }
 
 async function save(format) {
+  saving(true);
   try {
-    say("Saving");
     const blob = await studio.saved(format.name);
     if (blob) say(`Saved as ${download(blob, studio.file.name, format)}`);
   } catch (error) {
     refused(error);
+  } finally {
+    saving(false);
   }
+}
+
+/** A large picture takes a while to be written; until then the button says so. */
+function saving(on) {
+  at("save-word").textContent = on ? "Saving" : "Save";
+  at("save").disabled = on || !studio.shown.picture;
+  if (on) at("save").setAttribute("aria-busy", "true");
+  else at("save").removeAttribute("aria-busy");
+  if (on) say("Saving");
+  else if (document.activeElement === document.body && !at("save").disabled) at("save").focus();
 }
 
 addEventListener("keydown", (event) => {

@@ -1,6 +1,7 @@
 // The pictures on the stage: the photo, what became of it, and the painting while it emerges.
 
-const SOFTEST = 16; // pixels of blur of the first preview
+const SOFTEST = 1.6; // blur of the first preview, in hundredths of the stage's width
+const LEAVE = 400; // milliseconds in which the last preview gives way to the picture
 
 export class Stage {
   constructor({ frame, before, after, previews }) {
@@ -31,14 +32,17 @@ export class Stage {
     const picture = new Image();
     picture.alt = "";
     picture.src = source;
-    picture.style.setProperty("--blur", `${(1 - share) * SOFTEST + 1}px`);
+    picture.style.setProperty("--blur", `${(1 - share) * SOFTEST + 0.1}cqw`);
     const covered = [...this.previews.children];
     picture.addEventListener("animationend", () => covered.forEach((old) => old.remove()), { once: true });
     this.previews.append(picture);
   }
 
   endPreviews() {
-    this.previews.replaceChildren();
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    for (const picture of this.previews.children) {
+      picture.animate({ opacity: 0 }, { duration: still ? 0 : LEAVE, easing: "ease-out", fill: "forwards" }).onfinish = () => picture.remove();
+    }
   }
 }
 

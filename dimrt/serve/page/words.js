@@ -1,10 +1,9 @@
 // Small texts that are put together from numbers.
 
 const REACHED = {
-  tone: "one change of colours, as sharp as the photo",
-  local: "changed in places, the rest is the photo's own pixels",
-  painted: "painted anew and enlarged",
-  none: "as painted",
+  tone: () => "one change of colours, as sharp as the photo",
+  local: (result) => `changed in places${drawn(result)}, the rest is the photo's own pixels`,
+  painted: (result) => `painted anew${drawn(result)}`,
 };
 
 export const EXAMPLES = [
@@ -29,8 +28,13 @@ export function facts(result) {
     `plan ${duration(plan)}`,
     `painting ${duration(paint)}, ${steps} ${steps === 1 ? "step" : "steps"}`,
     `seed ${seed}`,
-    REACHED[composite] ?? composite,
+    REACHED[composite]?.(result) ?? composite,
   ].join(" · ");
+}
+
+/** What is newly drawn may be coarser than the photo; this says so. */
+function drawn({ painted_scale: scale }) {
+  return scale < 0.95 ? ` at ${Math.max(1, Math.round(scale * 100))} % of the photo's resolution` : "";
 }
 
 function duration(seconds) {
