@@ -7,6 +7,7 @@ never go through Ray: its messages are the names of photos and the entries that 
 import json
 import logging
 import os
+import platform
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dimrt.backends.choose import DeviceName
 from dimrt.batch.entry import Entry, from_json
 from dimrt.batch.job import Task
+from dimrt.batch.record import RECORD
 from dimrt.batch.work import Place, edit_photo
 from dimrt.editor import Editor
 from dimrt.errors import BundleError, Cancelled, DimrtError, ResourceError
@@ -92,7 +94,18 @@ class Worker:
         return {"entry": json.dumps(entry.as_json()), "error": "", "kind": ""}
 
     def _load(self) -> Editor:
+        """The editor, on a machine that sees what it should.
+
+        Raises:
+            ResourceError: it doesn't see the folder of results, or the device can't be used.
+            BundleError: it has another bundle, or none.
+        """
         asked = self._cluster
+        if not (self._place.out / RECORD).is_file():
+            raise ResourceError(
+                f"one of the cluster's machines ({platform.node()}) doesn't see {self._place.out}; share it under the "
+                "same path on all of them, and the photos and the bundle too"
+            )
         editor = Editor.load(asked.bundle, device=asked.device, target=asked.target, threads=asked.threads)
         if editor.bundle.digest != asked.digest:
             raise BundleError(f"{asked.bundle} is another bundle on one of the machines; copy it there again")

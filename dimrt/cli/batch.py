@@ -39,6 +39,8 @@ class BatchView(Bar):
         self.counts[entry.status] += 1
         if entry.error is not None and self.counts["failed"] <= SHOWN:
             self.note(harmless(f"failed    {entry.input}: {entry.error.message}"))
+        elif entry.error is not None and self.counts["failed"] == SHOWN + 1:
+            self.note("failed    more of them: the report has them all")
         over = sum(self.counts.values())
         self.show(self._text(over), over, self._total, label="photos", due=over == self._total)
 
@@ -320,4 +322,6 @@ def going_on(view: BatchView, out: Path) -> Iterator[None]:
     except (KeyboardInterrupt, Cancelled):
         raise Cancelled(f"cancelled. {so_far()}: the same command goes on from there") from None
     except ResourceError as error:
+        if not view.counts["done"]:
+            raise
         raise ResourceError(f"{error}. {so_far()}: then the same command goes on from there") from error

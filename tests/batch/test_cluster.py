@@ -14,6 +14,7 @@ import pytest
 from dimrt.batch import Entry, Job, Report, cluster
 from dimrt.batch.cluster import Cluster, Worker, edit_on_ray
 from dimrt.batch.job import Task, look
+from dimrt.batch.record import RECORD
 from dimrt.batch.runner import edit_here, follow, results
 from dimrt.batch.work import Place
 from dimrt.bundle import NANO, Bundle
@@ -108,9 +109,17 @@ def test_a_cancel_is_seen_between_two_answers(here: Any, nano: Cluster, folder: 
 
 def test_a_machine_with_another_bundle_is_refused(nano: Cluster, folder: Path, out: Path) -> None:
     out.mkdir()
+    (out / RECORD).touch()
     worker = Worker(Place(folder, out, EditOptions(), 95), replace(nano, digest="0" * 64))
     answer = worker({"task": json.dumps(asdict(Task("a.png", "a.png", WORDS, "key")))})
     with pytest.raises(BundleError, match="another bundle on one of the machines"):
+        cluster._entry(answer)
+
+
+def test_a_machine_that_does_not_see_the_results_is_named(nano: Cluster, folder: Path, out: Path) -> None:
+    worker = Worker(Place(folder, out, EditOptions(), 95), nano)
+    answer = worker({"task": json.dumps(asdict(Task("a.png", "a.png", WORDS, "key")))})
+    with pytest.raises(ResourceError, match="doesn't see"):
         cluster._entry(answer)
 
 
