@@ -111,7 +111,7 @@ def edit(
     carried, image = yield from phases.once("composite", composite)
     if isinstance(image, tuple):
         carried, image = yield from _closeup(chain, subject, image, carried, instruction, request, phases)
-    return _result(chain, image, carried, carried.painting is not first, request, phases)
+    return _result(chain, image, carried, first, request, phases)
 
 
 def _paint(
@@ -200,24 +200,26 @@ def _finish(photo: Photo, carried: Carried) -> Samples:
 
 
 def _as_painted(chain: "Chain", painting: Painting, request: Request, phases: Phases) -> EditResult:
-    """The painted picture itself."""
-    image = from_painter(painting.pixels)
-    result = chain.result(image, image, painting.brief, request, "none", phases)
+    """The painted picture itself, in the photo's colours, as it's written with the photo's profile."""
+    painted = from_painter(painting.pixels)
+    levels = from_srgb(to_levels(painting.pixels), painting.part.photo.icc)
+    image = np.floor(levels + np.float32(0.5)).astype(np.uint8)
+    result = chain.result(image, painted, painting.brief, request, "none", phases)
     return replace(result, window=_region(painting.shown), painted_scale=painting.scale)
 
 
 def _result(
-    chain: "Chain", image: Samples, carried: Carried, closeup: bool, request: Request, phases: Phases
+    chain: "Chain", image: Samples, carried: Carried, first: Painting, request: Request, phases: Phases
 ) -> EditResult:
     painting = carried.painting
     painted = from_painter(painting.pixels)
-    result = chain.result(image, painted, painting.brief, request, carried.transfer.ran, phases)
+    result = chain.result(image, painted, first.brief, request, carried.transfer.ran, phases)
     return replace(
         result,
         window=_region(painting.shown),
         region=_region(carried.changed),
         painted_scale=painting.scale,
-        closeup=closeup,
+        closeup=painting is not first,
     )
 
 
