@@ -14,8 +14,9 @@ from dimrt.photo.gray import gray_from_srgb
 from dimrt.photo.photo import Native, Photo, Pixels, Samples
 from dimrt.photo.planes import Box, strips
 
-NEUTRAL = 2
-"""Levels of 255: a result whose channels are nowhere further apart is gray."""
+NEUTRAL = 8
+"""Levels of 255: a result whose channels are nowhere further apart is gray. Painters tint a gray photo by up to 5 when
+asked for no colour, and by tens when asked for one."""
 COLOURS = 256
 """Most that a palette holds."""
 GRAY_KINDS = {"JPEG", "PNG", "TIFF"}

@@ -92,7 +92,7 @@ def test_gray_in_every_format(kind: str, icc: bytes | None) -> None:
     assert (again.native is not None) == (kind in {"JPEG", "PNG", "TIFF"})
 
 
-@pytest.mark.parametrize(("shift", "gray"), [(0, True), (2, True), (6, False)])
+@pytest.mark.parametrize(("shift", "gray"), [(0, True), (8, True), (12, False)])
 def test_a_gray_photo_with_a_coloured_result_is_written_in_colour(shift: int, gray: bool) -> None:
     photo = read_photo(gray_file("PNG", np.uint8, None, False))
     result = np.minimum(photo.pixels, 255 - shift)
