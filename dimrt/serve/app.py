@@ -57,7 +57,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
 async def _no_route(_request: Request, error: Exception) -> Response:
     """Starlette's own refusals: 404 and 405."""
     assert isinstance(error, HTTPException)
-    return HttpError(error.status_code, str(error.detail), code="not_found", headers=error.headers).response()
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    return HttpError(error.status_code, str(error.detail), code=code, headers=error.headers).response()
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
