@@ -11,6 +11,11 @@ TITLES = {
     "edited_image": "Edited Image Imagination",
 }
 """Field name to section title, in order."""
+_WHOLE = re.compile(
+    r"\b(whole|entire|full|complete)\s+(picture|image|photo|photograph|scene|frame|shot|canvas)\b|\beverywhere\b",
+    re.IGNORECASE,
+)
+_EXCEPT = re.compile(r"\b(except|excluding|apart from|other than|but|not|without|outside)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Blueprint:
     def sections(self) -> dict[str, str]:
         """Title to text, in order."""
         return {title: str(getattr(self, field)) for field, title in TITLES.items()}
+
+    @property
+    def edits_everything(self) -> bool:
+        """Whether the plan's edit area is said to be the whole picture, without exception."""
+        return bool(_WHOLE.search(self.edit_area)) and not _EXCEPT.search(self.edit_area)
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -138,7 +138,9 @@ def _carry(chain: "Chain", painting: Painting, bounds: Bounds | None, request: R
     icc = painting.part.photo.icc
     source = from_srgb(chain.decoded_source(painting.part, painting.frame), icc)
     after = from_srgb(to_levels(painting.pixels), icc)
-    return Carried(painting, source, after, choose(source, after, request.composite, bounds), bounds)
+    plan = painting.brief.blueprint
+    everywhere = plan is not None and plan.edits_everything
+    return Carried(painting, source, after, choose(source, after, request.composite, bounds, everywhere), bounds)
 
 
 def _closer_window(chain: "Chain", carried: Carried, size: tuple[int, int], request: Request) -> Box | None:

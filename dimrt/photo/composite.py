@@ -33,7 +33,7 @@ the photo's detail is gone is no tone: the painted picture is enlarged."""
 FAINT = (3.0, 0.5)
 """A small change is a faint tone after all where outside of its region more than the first (levels, root mean square)
 changed, a map of colours explains more than the second (share of the energy) of that, and this is more energy than the
-region holds. Less is the painter's drift, which isn't carried over."""
+region holds (or the plan says that all is edited). Less is the painter's drift, which isn't carried over."""
 UNEXPLAINED = 0.25
 """Share of the changed area in which a map of colours may fail for the change still to be one of tone."""
 FAILED = (16.0, 0.25)
@@ -77,8 +77,15 @@ def choose(
     decoded_edit: NDArray[Any],
     mode: Literal["auto", "tone", "local", "painted"] = "auto",
     bounds: Bounds | None = None,
+    everywhere: bool = False,
 ) -> Transfer:
-    """The form in which an edit is carried over. Arguments as for `composite`."""
+    """The form in which an edit is carried over.
+
+    Args:
+        decoded_source, decoded_edit, mode, bounds: as for `composite`.
+        everywhere: the plan says that all of the picture is edited: then a change that a map of colours explains is
+            a tone even where it's strong in few places only.
+    """
     source, edit = np.asarray(decoded_source, np.float32), np.asarray(decoded_edit, np.float32)
     change = edit - source
     height, width = change.shape[:2]
@@ -89,7 +96,8 @@ def choose(
         return Transfer("painted", painted=edit)
     region = changed_region(change)
     extent = float((region[inside] > 0.5).mean())
-    faint = mode == "auto" and extent < SMALL and _is_faint_tone(source, edit, inside, region)
+    faint = mode == "auto" and (extent < SMALL or everywhere)
+    faint = faint and _is_faint_tone(source, edit, inside, region, everywhere)
     if mode == "auto" and extent < SMALL and not faint:
         return _local(source, change, region)
     if mode == "auto" and extent > LARGE and detail_is_gone(source, edit, inside):
@@ -114,13 +122,15 @@ def _is_still(change: Floats, inside: NDArray[np.bool_]) -> bool:
     return float(np.sqrt((change[inside] ** 2).mean())) < STILL[0] and float(np.abs(smooth).max()) < STILL[1]
 
 
-def _is_faint_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_], region: Floats) -> bool:
+def _is_faint_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_], region: Floats, everywhere: bool) -> bool:
     """Whether a change that is strong in few places at most is a tone of all that is inside."""
     change = box_mean(edit - source, 1)
     quiet = inside & (region <= 0.5)
     loud = inside & ~quiet
     around = float((change[quiet] ** 2).sum())
-    if around < FAINT[0] ** 2 * change[quiet].size or around < float((change[loud] ** 2).sum()):
+    if around < FAINT[0] ** 2 * change[quiet].size:
+        return False
+    if not everywhere and around < float((change[loud] ** 2).sum()):
         return False
     rest = box_mean(edit - fit_tone(source, edit, quiet).predict(source), 1)
     return float((rest[quiet] ** 2).sum()) < (1 - FAINT[1]) * around

@@ -157,6 +157,17 @@ def test_drift_beside_a_change_in_one_place_is_not(cat: np.ndarray) -> None:
     np.testing.assert_array_equal(image[230:], cat[230:])
 
 
+def test_a_plan_for_all_of_the_picture_makes_a_tone_of_what_is_strong_in_few_places(cat: np.ndarray) -> None:
+    """Lights are pulled down strongly, the rest a little: by itself this looks like a change of the lights."""
+    source = small(cat)
+    edit = source - 5 - np.maximum(source - 165, 0) * 0.9
+    assert choose(source, edit).ran == "local"
+    assert choose(source, edit, everywhere=True).ran == "tone"
+    removed = source.copy()
+    removed[40:70, 40:70] = (220, 30, 30)
+    assert choose(source, removed, everywhere=True).ran == "local"
+
+
 # Sixteen bits
 
 

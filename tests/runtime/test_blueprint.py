@@ -90,3 +90,20 @@ words = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=20)
 def test_render_and_parse_are_inverse(sections: dict[str, str]) -> None:
     plan = Blueprint(**sections)
     assert Blueprint.parse(plan.render()).sections == plan.sections
+
+
+@pytest.mark.parametrize(
+    ("area", "everything"),
+    [
+        ("whole picture", True),
+        ("The edit covers the **entire image**.", True),
+        ("Everywhere in the frame", True),
+        ("the entire sky", False),
+        ("top left and the whole bench", False),
+        ("The entire photo except the person in front", False),
+        ("the whole scene, but not the lamp", False),
+        ("", False),
+    ],
+)
+def test_whether_a_plan_edits_everything(area: str, everything: bool) -> None:
+    assert Blueprint(edit_area=area).edits_everything is everything
