@@ -115,7 +115,7 @@ class Visit:
 def open_photo(page: Page, photo: Path = COFFEE) -> None:
     """Choose a photo and wait until the server knows it."""
     page.set_input_files("#chooser", photo)
-    expect(page.locator("#file-size")).not_to_be_empty()
+    expect(page.locator("#file-size")).to_contain_text("\u00d7")
 
 
 def edit(page: Page, instruction: str) -> None:

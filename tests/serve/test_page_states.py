@@ -320,6 +320,47 @@ def test_a_dropped_file_and_a_pasted_one_are_opened(browser: Browser, server: St
             expect(page.locator("#file-size")).to_have_text("40 \u00d7 30")
 
 
+def test_unsaved_edits_are_not_lost_by_opening_another_photo(page: Page, server: StandIn, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    Image.new("RGB", (30, 20)).save(other)
+    edit(page, WISH)
+    wait_result(page, WISH)
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.set_input_files("#chooser", other)
+    assert "not saved" in asked[0]
+    wait_result(page, WISH)
+    page.get_by_role("button", name="Save", exact=True).click()
+    with page.expect_download():
+        page.get_by_role("button", name="PNG").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved as coffee-edited.png")
+    page.set_input_files("#chooser", other)
+    expect(page.locator("#file-name")).to_have_text("other.png")
+    expect(page.get_by_role("slider")).to_be_hidden()
+
+
+def test_a_photo_that_is_refused_leaves_the_one_that_is_open(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no photo")
+    page.set_input_files("#chooser", text)
+    expect(page.locator("#notice")).to_contain_text("no photo that dimrt can read")
+    expect(page.locator("#file-size")).to_have_text("600 \u00d7 400")
+    edit(page, WISH)
+    wait_result(page, WISH)
+
+
+def test_a_finger_moves_the_slider(browser: Browser, server: StandIn) -> None:
+    view = {"width": 390, "height": 780}
+    with Visit(browser, server.address, has_touch=True, is_mobile=True, viewport=view) as page:
+        open_photo(page)
+        edit(page, WISH)
+        wait_result(page, WISH)
+        box = page.locator("#frame").bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.3)
+        expect(page.get_by_role("slider")).to_have_attribute("aria-valuenow", "80")
+
+
 def test_an_edit_that_changes_nothing_is_told(page: Page, server: StandIn) -> None:
     server.composite = "unchanged"
     edit(page, WISH)

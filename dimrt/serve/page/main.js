@@ -30,8 +30,10 @@ const area = new AreaTool({
   size: at("area-size"),
   sizeRow: at("area-size-row"),
   tools: [...document.querySelectorAll("[name=area-tool]")],
-  onchange: () => { area.id = crypto.randomUUID(); },
+  onchange: () => { area.id += 1; },
 });
+
+area.id = 0; // edits in one and the same area have the same number
 
 // ---- views: the key is missing, no photo yet, a photo -------------------------------------------------------------
 
@@ -76,8 +78,10 @@ function refused(error) {
   else notice(error.message);
 }
 
-function notice(words) {
+/** Show what went wrong, or, with `calm`, what is worth knowing; null takes it away. */
+function notice(words, calm = false) {
   at("notice").hidden = !words;
+  at("notice").classList.toggle("calm", calm);
   at("notice-text").textContent = words ?? "";
   at("alert").textContent = words ?? "";
   if (words) at("notice").scrollIntoView({ block: "nearest" });
@@ -86,35 +90,39 @@ function notice(words) {
 // ---- opening a photo --------------------------------------------------------------------------------------------
 
 async function open(file) {
+  if (unsaved() && !confirm("Open another photo? The edits of this one are not saved.")) return;
   notice(null);
   closeArea();
   opening(file);
   try {
     await studio.open(file);
   } catch (error) {
-    if (file !== studio.file) return;
     opening(null);
-    studio.file = null;
-    view("welcome");
-    at("choose").focus();
+    if (studio.file === file) {
+      studio.file = null;
+      view("welcome");
+      at("choose").focus();
+    }
     refused(error);
   }
 }
+
+/** Whether leaving the photo would lose something. */
+const unsaved = () => Boolean(studio.file && studio.shown.picture && !studio.shown.saved);
+addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
 
 /** Say that a file is on its way: one that the browser can't read shows only after the server has. */
 function opening(file) {
   document.body.classList.toggle("opening", file !== null);
   at("drop-line").textContent = file ? `Opening ${file.name || "the photo"}` : "Drop a photo here";
-  if (!file) return;
-  say(at("drop-line").textContent);
-  at("file-size").textContent = "";
+  if (file) say(at("drop-line").textContent);
+  at("file-size").textContent = file ? "opening another" : studio.known ? size(studio.known) : "";
 }
 
 studio.addEventListener("photo", () => {
   opening(null);
   view("work");
   at("file-name").textContent = studio.file.name || "Pasted photo";
-  document.title = `${studio.file.name || "Photo"} – dimrt`;
   typed.value = "";
   grow();
   show(studio.shown, false);
@@ -126,7 +134,7 @@ studio.addEventListener("size", ({ detail }) => {
   area.begin(detail.width, detail.height);
   menu.begin(studio.file, detail.depth);
   say(`Photo open, ${detail.width} by ${detail.height} pixels. Say what should change.`);
-  if (detail.notes?.length) notice(detail.notes.join(" "));
+  if (detail.notes.length) notice(detail.notes.join(" "), true);
 });
 
 const choose = () => at("chooser").click();
@@ -198,6 +206,7 @@ studio.addEventListener("step", ({ detail: { type, data } }) => {
   else if (type === "plan_text") plan.add(data.text);
   else if (type === "plan_ready") plan.show(data.text, data.sections);
   else if (type === "preview") stage.preview(data.image, progress.total ? data.step / progress.total : 1);
+  document.title = `${progress.words} – dimrt`; // an edit may take a while, and the reader be elsewhere
 });
 
 studio.addEventListener("failed", ({ detail: { message, status, text } }) => {
@@ -218,6 +227,7 @@ studio.addEventListener("shown", ({ detail: { state, fresh, cancelled, text } })
 /** Put a state of the photo onto the page. */
 function show(state, fresh) {
   busy(false);
+  document.title = `${studio.file.name || "Photo"} – dimrt`;
   progress.end();
   edits.show(state.edits);
   plan.show(state.result?.plan?.text ?? "", state.result?.plan?.sections);
@@ -327,7 +337,9 @@ async function save(format) {
   saving(true);
   try {
     const blob = await studio.saved(format.name);
-    if (blob) say(`Saved as ${download(blob, studio.file.name, format)}`);
+    if (!blob) return;
+    studio.shown.saved = true;
+    say(`Saved as ${download(blob, studio.file.name, format)}`);
   } catch (error) {
     refused(error);
   } finally {

@@ -19,6 +19,11 @@ export class ProgressView {
     this.bars = [...stages.children];
   }
 
+  /** What is shown, in one line. */
+  get words() {
+    return `${this.phase.textContent} ${this.count.textContent}`.trim();
+  }
+
   begin(words) {
     this.row.hidden = false;
     this.total = null;

@@ -20,11 +20,16 @@ export class Studio extends EventTarget {
     this.running = null;
   }
 
-  /** Open a photo in place of the one before it. Throws what the server has against it. */
+  /** Open a photo in place of the one before it, which stays where the server refuses the new one. Throws its words. */
   async open(file) {
+    this.opening = file;
+    const sending = sendPhoto(file);
+    sending.catch(() => {}); // it is awaited below, perhaps after it has failed
+    if (this.file) await sending;
+    if (this.opening !== file) return;
     this.cancel();
     this.#forget();
-    Object.assign(this, { file, known: null, sending: null, history: new History(), painted: new Map() });
+    Object.assign(this, { file, known: null, sending, history: new History(), painted: new Map() });
     this.stage.endPreviews();
     await this.stage.showAfter(null);
     const readable = await this.stage.showBefore(file);
