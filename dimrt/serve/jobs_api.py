@@ -59,7 +59,7 @@ async def drop_photo(request: Request) -> Response:
 async def add_job(request: Request) -> Response:
     """POST /v1/jobs."""
     service = service_of(request)
-    async with service.uploading():
+    async with service.uploading(request.headers.get("content-type", "")):
         form = await read_form(request, service.settings)
         values = read_fields(form, (PHOTO_ID, *JOB), ("photo", "mask"))
         if "photo" in form.files:
@@ -72,8 +72,7 @@ async def add_job(request: Request) -> Response:
     asked = {**options_in(values), "previews": values.get("previews", True)}
     options = service.options(asked, stored.photo, mask)
     work = edit_of(stored, values["instructions"], options, _base(service, values, stored))
-    record = Record(service.jobs.submit(work), stored)
-    service.records.add(record)
+    record = service.records.start(service.jobs.submit(work), stored)
     return JSONResponse({**record.describe(), "photo": stored.id}, 202, {"location": f"/v1/jobs/{record.id}"})
 
 
@@ -96,8 +95,8 @@ async def get_events(request: Request) -> Response:
     """GET /v1/jobs/{id}/events."""
     record = _record(request)
     last = request.headers.get("last-event-id", "")
-    start = int(last) + 1 if last.isascii() and last.isdigit() and len(last) < 10 else 0
-    if record.over and start >= len(record.items):
+    start = min(int(last) + 1, len(record.items)) if last.isascii() and last.isdigit() and len(last) < 10 else 0
+    if record.over and start == len(record.items):
         return Response(status_code=204)  # what tells a browser's EventSource to stop asking
     frames = _event_stream(record, start, service_of(request).settings.heartbeat)
     return StreamingResponse(frames, media_type="text/event-stream", headers={"x-accel-buffering": "no"})

@@ -1,7 +1,7 @@
 """The jobs that callers may ask about: their events as text, and their results while they fit."""
 
 import json
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from dimrt.events import Event
@@ -26,8 +26,10 @@ class Record(Feed[Frame]):
         stored: what is edited; its metadata goes into the file.
     """
 
-    def __init__(self, job: Job[EditResult], stored: StoredPhoto) -> None:
+    def __init__(self, job: Job[EditResult], stored: StoredPhoto, ended: Callable[[], None]) -> None:
+        """Made by `Records.start`."""
         self.stored = stored
+        self._ended = ended
         super().__init__(job, _frame)
 
     def describe(self) -> dict[str, Any]:
@@ -44,6 +46,7 @@ class Record(Feed[Frame]):
             self.items.append(("done", _text(result_json(self.result))))
         elif self.error is not None:
             self.items.append((self.state, _text(as_http(self.error).document())))
+        self._ended()
 
 
 class Records:
@@ -51,16 +54,17 @@ class Records:
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
-        self._kept: OrderedDict[str, Record] = OrderedDict()
+        self._kept: dict[str, Record] = {}
 
-    def add(self, record: Record) -> None:
-        """Keep a record."""
-        self._tidy()
+    def start(self, job: Job[EditResult], stored: StoredPhoto) -> Record:
+        """Follow a job that was just submitted."""
+        record = Record(job, stored, self._tidy)
         self._kept[record.id] = record
+        self._tidy()
+        return record
 
     def get(self, name: str) -> Record | None:
         """The record of that id; None when it's gone."""
-        self._tidy()
         return self._kept.get(name)
 
     def remove(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 from dimrt.editor import Editor
@@ -46,9 +46,13 @@ class Service:
         self._uploads = asyncio.Semaphore(settings.uploads)
         self._encodings = asyncio.Semaphore(settings.uploads)
 
-    def uploading(self) -> AbstractAsyncContextManager[Any]:
-        """A turn to read a body and decode it: so many photos are in memory at a time besides the kept ones."""
-        return self._uploads
+    def uploading(self, kind: str = "") -> AbstractAsyncContextManager[Any]:
+        """A turn to read a body and decode it: so many photos are in memory at a time besides the kept ones.
+
+        Args:
+            kind: Content-Type of the body; JSON holds no photo and needs no turn.
+        """
+        return nullcontext() if kind.startswith("application/json") else self._uploads
 
     async def encoding(self, encode: Callable[[], Value]) -> Value:
         """Run an encoder in a thread, when it's its turn."""

@@ -26,6 +26,7 @@ class StandInEditor:
     Attributes:
         hold: the phase in which jobs wait until they are cancelled or `release` is set.
         reached: set when a job waits there.
+        deaf: until it's set, a job that waits is one long unit of work, which no cancel can stop.
         fail: what jobs raise while painting.
         started, ended: how many jobs began, and how many came to an end of any kind.
         seen: the options of each job that began.
@@ -42,6 +43,7 @@ class StandInEditor:
         self.hold: str | None = None
         self.reached = threading.Event()
         self.release = threading.Event()
+        self.deaf: threading.Event | None = None
         self.fail: DimrtError | Exception | None = None
         self.started = 0
         self.ended = 0
@@ -90,6 +92,8 @@ class StandInEditor:
         done = 0
         while self.hold == phase and not self.release.is_set():
             self.reached.set()
+            if self.deaf is not None:
+                self.deaf.wait()
             time.sleep(0.002)
             done += 1
             if done % 50 == 0:

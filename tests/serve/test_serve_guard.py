@@ -211,6 +211,19 @@ def test_a_second_server_finds_its_port_taken(server: Running) -> None:
         open_port("127.0.0.1", server.port).listen()
 
 
+def test_an_editor_that_does_not_stop_in_time_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimrt.serve.server.LAST_SECONDS", 0.2)
+    editor = StandInEditor()
+    editor.hold, editor.deaf = "paint", threading.Event()
+    with running(editor) as server:
+        server.add_job(server.add_photo())
+        assert editor.reached.wait(30)
+        server.server.stop()
+    assert not server.server.idle
+    editor.deaf.set()
+    wait_until(lambda: editor.ended == 1)
+
+
 def test_the_end_comes_while_a_stream_is_open_and_a_job_runs() -> None:
     editor = StandInEditor()
     editor.hold = "paint"
