@@ -236,7 +236,10 @@ DEATHS: dict[str, tuple[list[str], str]] = {
     "garbage later": (saying(*HELLO, b"Traceback (most recent call last)"), "said what can't be understood"),
     "truncated": (saying(*HELLO, HELLO[0][:9], then=""), "the stream ended inside a message"),
     "no header": (saying(*HELLO, b"\0\0\0\2" + bytes(8) + b"[]"), "isn't a JSON object"),
-    "no event": (saying(*HELLO, *pack_message({"type": "event", "id": 1}), *pack_message({"type": "event", "id": 2})), "said what can't be understood"),
+    "no event": (
+        saying(*HELLO, *pack_message({"type": "event", "id": 1}), *pack_message({"type": "event", "id": 2})),
+        "said what can't be understood",
+    ),
     "other protocol": (saying(*pack_message({"type": "hello", "protocol": 2})), r"speaks another protocol \(hello 2"),
     "no hello": (saying(*pack_message({"type": "ready"})), "speaks another protocol"),
     "silent": (saying(), "said nothing for 1 seconds"),
