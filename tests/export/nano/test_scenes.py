@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from dimrt.blueprint import Blueprint
 from dimrt.export.nano.cases import Mixture, draw_case, generator, scene_case
@@ -8,7 +11,7 @@ from dimrt.export.nano.oracle import judge
 from dimrt.export.nano.plans import parse_plan
 from dimrt.export.nano.references import ONLY_REASONING, REASONING, refer
 from dimrt.export.nano.scenes import CELLS, place_name, render, sample_scene
-from dimrt.export.nano.shapes import SHAPES, SIDE
+from dimrt.export.nano.shapes import SHAPES, SIDE, TEXTURES
 
 ITEMS = (0.4, 0.35, 0.15, 0.1)
 
@@ -169,3 +172,13 @@ def test_many_edits_touch_one_place_each():
         assert all(area in edit for edit, area in zip(edits, areas, strict=True))
         counts.add(len(edits))
     assert counts == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("texture", TEXTURES)
+def test_a_scene_is_the_same_at_every_size(texture: str) -> None:
+    rng = np.random.default_rng(3)
+    scene = sample_scene(rng, 4)
+    scene = replace(scene, background=replace(scene.background, texture=texture))
+    large = Image.fromarray(render(scene, 512)).resize((128, 128), Image.Resampling.BOX)
+    difference = np.abs(np.asarray(large).astype(int) - render(scene))
+    assert difference.mean() < 1.5 and render(scene, 64).shape == (64, 64, 3)
