@@ -88,7 +88,10 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture().save(out / "photo.png")
     env = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(data), "XDG_CONFIG_HOME": str(config)}
     env |= {"XDG_CACHE_HOME": str(home / "cache"), "DIMRT_DRIVE": str(out), "DBUS_SESSION_BUS_ADDRESS": "disabled:"}
-    env.pop("QT_QPA_PLATFORM", None)
+    # Krita's Python looks for its packages beside the first python3 of the path.
+    env["PATH"] = os.pathsep.join(["/usr/bin", "/bin"])
+    for name in ("QT_QPA_PLATFORM", "PYTHONHOME", "PYTHONPATH"):
+        env.pop(name, None)
     command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", "krita", "--nosplash", str(out / "photo.png")]
     with (out / "krita.log").open("wb") as log:
         subprocess.run(command, env=env, stdout=log, stderr=log, timeout=400, check=False)
