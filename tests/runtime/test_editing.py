@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_files import gamma_curve, matrix_profile
 from numpy.typing import NDArray
 
 from dimrt import editing
@@ -22,6 +23,7 @@ from dimrt.events import Event, PhaseFinished, PhaseStarted, PlanReady, Preview,
 from dimrt.manifest import Resolution
 from dimrt.options import EditOptions
 from dimrt.phases import Phases, drain
+from dimrt.photo.colour import from_srgb, to_eight, to_srgb
 from dimrt.photo.fit import painter_frame, to_levels, to_painter
 from dimrt.photo.mask import Mask
 from dimrt.photo.photo import Photo
@@ -203,6 +205,24 @@ def test_ten_masked_edits_in_a_row_leave_the_rest_exact(manifest: Any) -> None:
         photo = Photo(result.image)
     np.testing.assert_array_equal(photo.pixels[~marked], first.pixels[~marked])
     assert (photo.pixels[marked] != first.pixels[marked]).mean() > 0.9
+
+
+P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0010, 0.0419, 0.7841]])
+"""Display P3's primaries under D50."""
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+def test_a_wide_gamut_photo_gets_the_painted_colours_in_its_own(manifest: Any, deep: bool) -> None:
+    """Painted in sRGB, carried in the photo's space: as if the whole photo had gone there and back."""
+    photo = replace(dot(deep=deep), icc=matrix_profile(P3, gamma_curve(2.2)))
+    result, _ = run(StandIn(darken), photo, EditOptions(), manifest)
+    assert result.composite == "tone" and result.image.dtype == photo.pixels.dtype
+    painted = to_srgb(to_eight(photo.pixels), photo.icc).astype(np.float32) / 2
+    truth = from_srgb(painted, photo.icc)
+    assert np.abs(result.image / (257 if deep else 1) - truth).mean() < 1
+    assert np.abs(painted - truth).mean() > 1
+    place, _ = run(StandIn(darken), photo, EditOptions(region=(380, 110, 80, 80)), manifest)
+    np.testing.assert_array_equal(place.image[outside(place.region)], photo.pixels[outside(place.region)])
 
 
 # Close-ups
