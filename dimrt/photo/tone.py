@@ -6,7 +6,7 @@ at black or white only say "at least this far" (a censored fit): clipping happen
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ Doubles = NDArray[np.float64]
 NODES = 9
 """Table nodes along each colour axis, placed evenly in value ** WARP, so that they are denser in the darks."""
 WARP = 0.6
+OFFSETS = np.array([(red * NODES + green) * NODES + blue for red in (0, 1) for green in (0, 1) for blue in (0, 1)])
+"""Where the eight corners of a cell of the table lie, from its first."""
 SMOOTHNESS = 3e-4
 """Weight of the squared second differences of the table against the mean squared error."""
 RIDGE = 3e-6
@@ -141,36 +143,38 @@ def _corners(colours: Doubles) -> tuple[NDArray[np.int64], Doubles]:
     """The eight table nodes around each colour and their trilinear shares, both [N, 8]."""
     place = np.clip(colours, 0, 1) ** WARP * (NODES - 1)
     lower = np.minimum(place.astype(np.int64), NODES - 2)
-    part = place - lower
-    corners, shares = [], []
-    for red in (0, 1):
-        for green in (0, 1):
-            for blue in (0, 1):
-                offset = np.array([red, green, blue])
-                node = lower + offset
-                corners.append((node[:, 0] * NODES + node[:, 1]) * NODES + node[:, 2])
-                shares.append(np.where(offset == 1, part, 1 - part).prod(axis=1))
-    return np.stack(corners, 1), np.stack(shares, 1)
+    upper_share = place - lower
+    first = (lower[:, 0] * NODES + lower[:, 1]) * NODES + lower[:, 2]
+    sides = np.stack([1 - upper_share, upper_share], axis=-1)
+    shares = sides[:, 0, :, None, None] * sides[:, 1, None, :, None] * sides[:, 2, None, None, :]
+    return first[:, None] + OFFSETS, shares.reshape(-1, 8)
 
 
 def _normal_equations(
     corners: NDArray[np.int64], shares: Doubles, weights: Doubles, target: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """Least squares of the table's interpolation: matrix [K, K] and right-hand side [K, 3]."""
+    """Least squares of the table's interpolation: matrix [K, K] and right-hand side [K, 3].
+
+    Colours between the same nodes share their eight corners, so the matrix is summed cell by cell first.
+    """
     count = NODES**3
-    upper = np.zeros(count * count)
+    cells = corners[:, 0]
+    blocks = np.empty((count, 8, 8))
     for first in range(8):
+        weighted = weights * shares[:, first]
         for second in range(first, 8):
-            half = 0.5 if first == second else 1.0
-            pair = corners[:, first] * count + corners[:, second]
-            upper += np.bincount(pair, half * shares[:, first] * shares[:, second] * weights, count * count)
-    normal = upper.reshape(count, count)
-    weighted = (shares * weights[:, None]).ravel()
-    flat = corners.ravel()
-    right = [np.bincount(flat, weighted * np.repeat(target[:, channel], 8), count) for channel in range(3)]
-    return normal + normal.T, np.stack(right, 1)
+            sums = np.bincount(cells, weighted * shares[:, second], count)
+            blocks[:, first, second] = blocks[:, second, first] = sums
+    used = np.unique(cells)
+    nodes = used[:, None] + OFFSETS
+    pairs = nodes[:, :, None] * count + nodes[:, None, :]
+    summed: Doubles = np.bincount(pairs.ravel(), blocks[used].ravel(), count * count).astype(np.float64)
+    pulls = (shares * weights[:, None])[..., None] * target[:, None, :]
+    right = [np.bincount(corners.ravel(), pulls[..., channel].ravel(), count) for channel in range(3)]
+    return summed.reshape(count, count), np.stack(right, 1).astype(np.float64)
 
 
+@cache
 def _penalty() -> Doubles:
     """Quadratic form [K, K] of all second differences (pure and mixed) of the table, plus the ridge."""
     unit = np.eye(NODES)
@@ -195,9 +199,11 @@ def _lookup(affine: Doubles, deviation: Doubles) -> Floats:
     table = deviation.reshape(NODES, NODES, NODES, 3)
     for _ in range(3):
         table = np.moveaxis(np.tensordot(hats, table, axes=(1, 0)), 0, 2)
-    cube = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
-    change = cube @ affine[:3] + affine[3] + table - cube
+    cube = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).astype(np.float32)
+    change = cube @ (affine[:3] - np.eye(3)).astype(np.float32)
+    change += (affine[3] + table).astype(np.float32)
     size = np.abs(change).max(axis=-1, keepdims=True)
-    step = np.clip((size - IDLE[0]) / (IDLE[1] - IDLE[0]), 0, 1)
-    mapped: Floats = (cube + change * step * step * (3 - 2 * step)).astype(np.float32)
-    return mapped
+    step = np.clip((size - np.float32(IDLE[0])) / np.float32(IDLE[1] - IDLE[0]), 0, 1)
+    change *= step * step * (3 - 2 * step)
+    cube += change
+    return cube
