@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import peak_memory_mib, write_result
+from common import peak_memory_mib, versions, write_result
 from PIL import Image
 
 PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"
@@ -212,7 +212,8 @@ def main() -> None:
         found["24 MP 16-bit TIFF"] = measure("TIFF", 24, args.rounds)
     for name, row in found.items():
         print_table(name, row)
-    settings = {"rounds": args.rounds, "quality": QUALITY, "subsampling": "4:4:4", "noise_levels": NOISE}
+    settings: dict[str, Any] = versions(("pyvips", "pyvips-binary"))
+    settings |= {"rounds": args.rounds, "quality": QUALITY, "subsampling": "4:4:4", "noise_levels": NOISE}
     write_result("photo-files", settings, {"photos": found}, args.out)
 
 

@@ -37,6 +37,7 @@ class Header:
         size: width and height as stored, or None where only Pillow will know.
         bits: of a channel.
         tags: of a TIFF: bits, compression, colours (photometric), format, extra (samples), profile and XMP.
+        code: colour primaries and transfer characteristics (ITU-T H.273), where the file tells them.
         icc, exif, xmp: metadata, where it was read here (PNG, TIFF).
         frames: of a PNG.
         pixels: of a PNG: where the parts are that its decoder needs, as first and last byte (not included).
@@ -46,6 +47,7 @@ class Header:
     size: tuple[int, int] | None = None
     bits: int = 8
     tags: dict[str, list[int]] = field(default_factory=dict)
+    code: tuple[int, int] | None = None
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -63,12 +65,19 @@ def look(file: BinaryIO, name: str, limits: Limits) -> Header:
     start = file.read(32)
     try:
         header = _by_kind(file, start, name, limits)
-    except (ValueError, IndexError, struct.error, OverflowError) as error:
-        raise InputError(f"{name} is truncated or damaged ({error}); get a complete copy") from error
+    except BROKEN as error:
+        raise unreadable(name, error) from error
     if header.size is not None:
         limits.check_size(header.size, name)
     file.seek(0)
     return header
+
+
+def unreadable(name: str, error: Exception) -> InputError:
+    """What is wrong with a file that raised this: the disk it's on, or what it holds."""
+    if isinstance(error, OSError) and error.errno:
+        return InputError(f"{name} can't be read: {error.strerror or error}")
+    return InputError(f"{name} is truncated or damaged ({error}); get a complete copy")
 
 
 def _by_kind(file: BinaryIO, start: bytes, name: str, limits: Limits) -> Header:
@@ -100,13 +109,15 @@ def _png(file: BinaryIO, name: str, limits: Limits) -> Header:
         elif kind != b"fdAT":
             metadata += length
             limits.check_metadata(metadata, name)
-        if kind in {b"IHDR", b"acTL", b"iCCP", b"eXIf", b"iTXt"}:
+        if kind in {b"IHDR", b"acTL", b"cICP", b"iCCP", b"eXIf", b"iTXt"}:
             content = file.read(min(length, limits.metadata))
             if kind == b"IHDR" and header.size is None:
                 width, height, header.bits = struct.unpack_from(">IIB", content)
                 header.size = width, height
             elif kind == b"acTL":
                 header.frames = struct.unpack_from(">I", content)[0]
+            elif kind == b"cICP":
+                header.code = content[0], content[1]
             elif kind == b"iCCP":
                 header.icc = _unpacked(content.partition(b"\0")[2][1:], name, limits)
             elif kind == b"eXIf":
@@ -283,6 +294,8 @@ def _properties(file: BinaryIO, place: int, end: int, header: Header) -> None:
                 width, height = struct.unpack_from(">II", content, 4)
                 if header.size is None or width * height > header.size[0] * header.size[1]:
                     header.size = width, height
+            elif inner == b"colr" and content[:4] == b"nclx" and header.code is None:
+                header.code = struct.unpack_from(">HH", content, 4)
             elif inner == b"pixi" and len(content) > 5:
                 header.bits = max(header.bits, *content[5 : 5 + max(content[4], 1)])
             elif inner == b"av1C" and len(content) > 2:

@@ -8,8 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dimrt.errors import InputError, ResourceError
+from dimrt.errors import ResourceError
+from dimrt.photo.coded import coded_profile
 from dimrt.photo.deep import EXTRA, squeezed, stretched
+from dimrt.photo.header import unreadable
 from dimrt.photo.limits import Limits
 from dimrt.photo.metadata import fitted_exif, fitted_xmp, normal_exif
 from dimrt.photo.photo import Native, Photo, Samples
@@ -35,7 +37,7 @@ def read_heif(file: BinaryIO, name: str, limits: Limits) -> Photo:
     try:
         samples = np.asarray(image)
     except DAMAGED as error:
-        raise InputError(f"{name} is truncated or damaged ({error}); get a complete copy") from error
+        raise unreadable(name, error) from error
     bits = int(image.info.get("bit_depth", 8))
     samples = stretched(samples, bits) if samples.dtype == np.uint16 else samples
     if samples.ndim == 2:
@@ -46,9 +48,13 @@ def read_heif(file: BinaryIO, name: str, limits: Limits) -> Photo:
     icc = image.info.get("icc_profile") or None
     if icc is not None and icc[16:20] != b"RGB ":
         icc = None
+    coded = image.info.get("nclx_profile") or {}
+    told = None if icc or gray else (coded.get("color_primaries", 2), coded.get("transfer_characteristics", 2))
+    profile, said = coded_profile(told)
+    icc = icc or profile
     exif, xmp = normal_exif(image.info.get("exif")), image.info.get("xmp") or None
     limits.check_metadata(len(exif or b"") + len(xmp or b"") + len(icc or b""), name)
-    notes = ("several pictures: the main one is used",) if several else ()
+    notes = (*(("several pictures: the main one is used",) if several else ()), *said)
     native = Native("L" if gray else "RGB", bits=bits) if gray or bits > 8 else None
     size = image.size
     return Photo(pixels, alpha, icc, fitted_exif(exif, size), None, notes, fitted_xmp(xmp, size), native)
@@ -82,7 +88,7 @@ def _opened(file: BinaryIO, name: str, limits: Limits) -> tuple[Any, bool]:
         opened = _library(name).open_heif(file, convert_hdr_to_8bit=False)
         image = opened[opened.primary_index]
     except DAMAGED as error:
-        raise InputError(f"{name} is truncated or damaged ({error}); get a complete copy") from error
+        raise unreadable(name, error) from error
     limits.check_size(image.size, name)
     return image, len(opened) > 1
 

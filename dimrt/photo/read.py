@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dimrt.errors import InputError, ResourceError
+from dimrt.photo.coded import coded_profile
 from dimrt.photo.deep import read_deep
-from dimrt.photo.header import Header, look
+from dimrt.photo.header import Header, look, unreadable
 from dimrt.photo.heif import heif_size, read_heif
 from dimrt.photo.limits import LIMITS, Limits
 from dimrt.photo.metadata import BROKEN, exif_of_tiff, fitted_exif, fitted_xmp, kept_exif, normal_exif, orientation
@@ -120,7 +121,7 @@ def _opened(path: Path, limits: Limits) -> BinaryIO:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the path") from error
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+        raise unreadable(str(path), error) from error
 
 
 def _from_file(file: BinaryIO, name: str, limits: Limits) -> Photo:
@@ -128,16 +129,28 @@ def _from_file(file: BinaryIO, name: str, limits: Limits) -> Photo:
     try:
         if header.kind == "HEIF":
             return read_heif(file, name, limits)
-        if header.bits > 8:
-            if header.kind == "AVIF":
-                # libvips gives pixels that are turned already, and Pillow the metadata as it is.
-                told = _open(file, name, header).info
-                header.icc, header.exif, header.xmp = (told.get(key) for key in ("icc_profile", "exif", "xmp"))
-            return _with_metadata(read_deep(file, header, _turned(header), name), file, header, limits, name)
-        return _from_image(_open(file, name, header), name, header, limits, file)
+        return _coded(_pixels(file, name, header, limits), header)
     except MemoryError as error:
         size = "" if header.size is None else f" ({header.size[0]} x {header.size[1]})"
         raise ResourceError(f"{name} doesn't fit into memory{size}; make it smaller") from error
+
+
+def _pixels(file: BinaryIO, name: str, header: Header, limits: Limits) -> Photo:
+    if header.bits <= 8:
+        return _from_image(_open(file, name, header), name, header, limits, file)
+    if header.kind == "AVIF":
+        # libvips gives pixels that are turned already, and Pillow the metadata as it is.
+        told = _open(file, name, header).info
+        header.icc, header.exif, header.xmp = (told.get(key) for key in ("icc_profile", "exif", "xmp"))
+    return _with_metadata(read_deep(file, header, _turned(header), name), file, header, limits, name)
+
+
+def _coded(photo: Photo, header: Header) -> Photo:
+    """The photo with a profile for colours that the file tells by code points only."""
+    if photo.icc is not None or (photo.native is not None and photo.native.mode != "RGB"):
+        return photo
+    icc, notes = coded_profile(header.code)
+    return replace(photo, icc=icc, notes=(*photo.notes, *notes))
 
 
 def _with_metadata(photo: Photo, file: BinaryIO, header: Header, limits: Limits, name: str) -> Photo:
@@ -171,7 +184,7 @@ def _open(file: BinaryIO, name: str, header: Header) -> Image.Image:
                 "PPM), or its beginning is damaged; convert it to JPEG or PNG first"
             ) from error
         except BROKEN as error:
-            raise _damaged(name, error) from error
+            raise unreadable(name, error) from error
 
 
 def _from_image(image: Image.Image, name: str, header: Header, limits: Limits, file: BinaryIO | None = None) -> Photo:
@@ -189,7 +202,7 @@ def _from_image(image: Image.Image, name: str, header: Header, limits: Limits, f
         photo = unpack(image, left, header.icc or image.info.get("icc_profile") or None)
         xmp = header.xmp or image.info.get("xmp") or None
     except BROKEN as error:
-        raise _damaged(name, error) from error
+        raise unreadable(name, error) from error
     limits.check_metadata(sum(len(block or b"") for block in (photo.icc, exif, xmp)), name)
     notes = (*(("several frames or pages: the first is used",) if several else ()), *photo.notes)
     exif, xmp = fitted_exif(exif, photo.size), fitted_xmp(xmp if isinstance(xmp, bytes) else None, photo.size)
@@ -211,7 +224,3 @@ def _check_mode(image: Image.Image, name: str) -> None:
         raise InputError(f"{name} isn't of 8 or 16 whole bits a channel; convert it to a 16-bit TIFF or PNG")
     if image.mode not in MODES | SIXTEEN:
         raise InputError(f"{name} has the pixel format {image.mode}, which dimrt doesn't read; convert it to 8-bit RGB")
-
-
-def _damaged(name: str, error: Exception) -> InputError:
-    return InputError(f"{name} is truncated or damaged ({error}); get a complete copy")

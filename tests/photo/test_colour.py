@@ -1,8 +1,12 @@
 """Colour on the way into the model and back: as Little CMS has it, invertible, and nothing at all for sRGB."""
 
 import io
+import struct
+import zlib
+from collections.abc import Callable
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +28,8 @@ from dimrt.photo.colour import from_srgb, is_srgb, to_eight, to_srgb
 from dimrt.photo.fit import painter_frame, to_painter
 from dimrt.photo.gray import gray_from_srgb, gray_to_srgb
 from dimrt.photo.photo import Photo
+from dimrt.photo.read import read_photo
+from dimrt.photo.write import encode_photo
 
 WIDE = {
     "Display P3": lambda: bundled_profile("p3"),
@@ -107,6 +113,39 @@ def test_a_damaged_profile_converts_somehow_or_not_at_all(damage: bytes, place: 
     icc[place : place + len(damage)] = damage
     found = from_srgb(to_srgb(COLOURS[:4], bytes(icc)).astype(np.float32), bytes(icc))
     assert found.shape == (4, 64, 3) and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 255
+
+
+def png_with_code(primaries: int, transfer: int) -> bytes:
+    data = encode_photo("PNG", COLOURS)[0]
+    chunk = b"cICP" + bytes([primaries, transfer, 0, 1])
+    return data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+
+
+def heic_with_code(primaries: int, transfer: int) -> bytes:
+    buffer = io.BytesIO()
+    codes = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+    pillow_heif.from_pillow(Image.fromarray(picture(64, 64))).save(buffer, save_nclx_profile=True, **codes)
+    return buffer.getvalue()
+
+
+def avif_with_code(primaries: int, transfer: int) -> bytes:
+    data = bytearray(encode_photo("AVIF", picture(64, 64))[0])
+    place = data.index(b"nclx") + 4
+    data[place : place + 4] = struct.pack(">HH", primaries, transfer)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("make", [png_with_code, heic_with_code, avif_with_code], ids=["PNG", "HEIC", "AVIF"])
+def test_display_p3_told_by_code_points_gets_a_profile(make: Callable[[int, int], bytes]) -> None:
+    photo, plain, hdr = (read_photo(make(*code)) for code in ((12, 13), (1, 13), (9, 16)))
+    assert photo.icc is not None and plain.icc is None and hdr.icc is None
+    assert photo.notes == plain.notes == () and "HDR (PQ)" in hdr.notes[0]
+    np.testing.assert_array_equal(photo.pixels, plain.pixels)
+    assert read_photo(encode_photo("TIFF", photo.pixels, photo)[0]).icc == photo.icc
+    found = to_srgb(COLOURS, photo.icc).astype(int)
+    assert np.abs(by_cms(COLOURS, profile(photo.icc), ImageCms.createProfile("sRGB")) - found).max() <= 1
+    # libvips' own leaves out the small share of blue that red has, which shows in the darkest values.
+    assert np.abs(to_srgb(COLOURS, bundled_profile("p3")) - found).mean() < 0.3
 
 
 def test_eight_of_sixteen_bits() -> None:
