@@ -8,6 +8,7 @@ from dimrt.errors import InputError
 from dimrt.events import Event
 from dimrt.options import EditOptions
 from dimrt.phases import Cancel, OnEvent, drain
+from dimrt.photo.mask import Mask
 from dimrt.photo.read import Photo
 from dimrt.result import EditResult
 from dimrt.subject import Subject
@@ -166,7 +167,8 @@ def _below(state: State) -> State:
 
 
 def _same_place(one: EditOptions, other: EditOptions) -> bool:
-    return one.mask is other.mask and one.region == other.region
+    same_mask = one.mask is other.mask or (isinstance(one.mask, Mask) and one.mask == other.mask)
+    return same_mask and one.region == other.region
 
 
 def _edited(photo: Photo, result: EditResult) -> Photo:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alignment import sharpness, shift, shift_and_scale
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dimrt.manifest import Resolution
@@ -93,6 +95,31 @@ def test_ten_edits_in_a_row_leave_the_rest_exact(cat: np.ndarray, name: str, dee
         assert ran != "unchanged"
     assert (image != photo).any()
     np.testing.assert_array_equal(image[~allowed], photo[~allowed])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.sampled_from(("local", "painted", "auto")),
+    st.booleans(),
+    st.one_of(st.none(), st.floats(0, 30)),
+)
+def test_outside_any_mask_on_any_photo_nothing_changes(
+    seed: int, size: tuple[int, int], mode: Mode, deep: bool, feather: float | None
+) -> None:
+    random = np.random.default_rng(seed)
+    height, width = size
+    photo = random.integers(0, 65536 if deep else 256, (height, width, 3)).astype(np.uint16 if deep else np.uint8)
+    source, edit = (random.uniform(0, 255, (48, 64, 3)).astype(np.float32) for _ in range(2))
+    marked = np.kron(random.random((3, 3)) < 0.5, np.ones((30, 30)))[:height, :width]
+    mask = (marked * random.integers(1, 256, (height, width))).astype(np.uint8)
+    if not mask.any():
+        return
+    bounds = mask_bounds(mask, feather)
+    image, _ = composite(photo, source, edit, mode, bounds)
+    assert image.shape == photo.shape and image.dtype == photo.dtype
+    np.testing.assert_array_equal(image[mask == 0], photo[mask == 0])
 
 
 def test_a_full_mask_changes_nothing_about_an_edit(cat: np.ndarray) -> None:
