@@ -58,7 +58,7 @@ async def read_form(request: Request, settings: Settings) -> Form:
 
 async def _read_json(request: Request, settings: Settings) -> Form:
     body = bytearray()
-    async for piece in _pieces(request, min(MAX_JSON, settings.max_upload), settings):
+    async for piece in _pieces(request, MAX_JSON, "of a JSON body", settings):
         body += piece
     try:
         values = json.loads(body.decode(), parse_constant=_no_constant)
@@ -79,7 +79,7 @@ async def _read_multipart(request: Request, boundary: bytes, settings: Settings)
     parts = _Parts()
     try:
         parser = MultipartParser(boundary, parts.callbacks())
-        async for piece in _pieces(request, settings.max_upload, settings):
+        async for piece in _pieces(request, settings.max_upload, "(--max-upload)", settings):
             parser.write(piece)
         parser.finalize()
     except FormParserError as error:
@@ -89,15 +89,16 @@ async def _read_multipart(request: Request, boundary: bytes, settings: Settings)
     return parts.form
 
 
-async def _pieces(request: Request, cap: int, settings: Settings) -> AsyncIterator[bytes]:
-    """The body as it comes in, at most `cap` bytes of it.
+async def _pieces(request: Request, cap: int, what: str, settings: Settings) -> AsyncIterator[bytes]:
+    """The body as it comes in, at most `cap` bytes of it; `what` says in an error which limit that is.
 
     Raises:
         HttpError: 413 beyond the cap (already when Content-Length says so), 408 too slow.
     """
+    too_large = HttpError(413, f"the body is larger than the limit of {cap:,} bytes {what}", code="too_large")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > cap:
-        raise _too_large(cap)
+        raise too_large
     received = 0
     stream = request.stream()
     deadline = asyncio.get_running_loop().time() + settings.body_timeout
@@ -111,12 +112,8 @@ async def _pieces(request: Request, cap: int, settings: Settings) -> AsyncIterat
             return
         received += len(piece)
         if received > cap:
-            raise _too_large(cap)
+            raise too_large
         yield piece
-
-
-def _too_large(cap: int) -> HttpError:
-    return HttpError(413, f"the body is larger than the limit of {cap:,} bytes (--max-upload)", code="too_large")
 
 
 class _Parts:
