@@ -13,6 +13,8 @@ from dimrt.errors import DimrtError
 from dimrt.events import Event, PhaseFinished, PhaseStarted, PlanReady, PlanText, Preview, Progress
 from dimrt.result import EditResult
 
+MAX_MESSAGE = 4000
+"""Characters of an error's message; it may quote what was sent."""
 PREVIEW_QUALITY = 80
 """JPEG quality of a preview: about 10 KB at 256 x 256."""
 
@@ -68,9 +70,12 @@ def result_json(result: EditResult) -> dict[str, Any]:
 
 def error_json(error: BaseException) -> dict[str, Any]:
     """What went wrong: the class of dimrt's own errors, "InternalError" for any other."""
+    said = str(error)
+    if len(said) > MAX_MESSAGE:
+        said = said[: MAX_MESSAGE // 2] + " … " + said[-MAX_MESSAGE // 2 :]
     if isinstance(error, DimrtError):
-        return {"error": {"type": type(error).__name__, "message": str(error)}}
-    message = f"dimrt failed ({type(error).__name__}: {error}); please report this"
+        return {"error": {"type": type(error).__name__, "message": said}}
+    message = f"dimrt failed ({type(error).__name__}: {said}); please report this"
     return {"error": {"type": "InternalError", "message": message}}
 
 

@@ -232,13 +232,16 @@ class Handle:
         """Wait while looking at `cancel`; cancels the request when the time is over."""
         end = None if timeout is None else time.monotonic() + timeout
         told = False
-        while not self._over.wait(POLL if end is None else max(0.0, min(POLL, end - time.monotonic()))):
-            if not told and cancel is not None and cancel.is_set():
-                told = True
-                self.cancel()
-            if end is not None and time.monotonic() >= end:
-                self.cancel()
-                raise TimeoutError(f"request {self.id} was not finished after {timeout:g} seconds and is cancelled")
+        try:
+            while not self._over.wait(POLL):
+                if not told and cancel is not None and cancel.is_set():
+                    told = True
+                    self.cancel()
+                if end is not None and time.monotonic() >= end:
+                    raise TimeoutError(f"request {self.id} was not finished after {timeout:g} seconds and is cancelled")
+        except BaseException:  # Ctrl-C too: nobody waits for it any more
+            self.cancel()
+            raise
 
     def _event(self, event: dict[str, Any]) -> None:
         if self._on_event is None:

@@ -77,6 +77,12 @@ def test_results() -> None:
     assert (document["seed"], document["seconds"], document["composite"]) == (2**63 - 1, {"paint": 0.1235}, "tone")
 
 
+def test_errors_that_quote_a_novel_are_shortened() -> None:
+    message = error_json(InputError("plan " + "x" * 100_000 + " is too long"))["error"]["message"]
+    assert (message[:8], message[-11:]) == ("plan xxx", "is too long")
+    assert len(message) < 4100
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [

@@ -1,6 +1,7 @@
 """The worker's loop on streams in memory and on pipes: requests answered once, errors, limits, cancelling, the end."""
 
 import io
+import json
 import os
 import queue
 import struct
@@ -289,6 +290,30 @@ def test_whatever_comes_it_answers_in_messages_and_ends(pieces: list[bytes]) -> 
     assert status in (0, 2)
     assert answers[0]["type"] == "hello"
     assert (status == 2) == any(answer.get("fatal", False) for answer in answers)
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70) | st.sampled_from(["s", "PNG"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "format", "seed"]), inner),
+    max_leaves=5,
+)
+FIELDS = ("id", "instructions", "photo", "session", "mask", "options", "output", "events", "prompt", "parts")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["edit", "plan", "open", "close", "cancel", "ping", "generate", "\ud800" * 170_000]),
+    st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5),
+)
+def test_any_json_is_answered_or_passed_over(kind: str, fields: dict[str, Any]) -> None:
+    raw = json.dumps({"type": kind, **fields}).encode()
+    last = b"".join(pack_message({"type": "ping", "id": "last"}))
+    status, answers = run(struct.pack(">IQ", len(raw), 0) + raw + last)
+    final = [answer["id"] for answer in answers if answer["type"] in FINAL]
+    assert status == 0
+    assert "last" in final
+    assert len(final) <= 2
 
 
 REQUESTS = st.one_of(

@@ -109,7 +109,7 @@ class EditDialog(QDialog):
             self.say(str(error), busy=False)
         else:
             self.task.add_layer("dimrt: " + self.words.text().strip(), result.image)
-            self.say("; ".join(["Added as a new layer", *result.notes]), busy=False)
+            self.say("Added as a new layer", busy=False)
 
     def say(self, text, busy):
         """The status line, and what can be done now."""
