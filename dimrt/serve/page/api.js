@@ -37,7 +37,8 @@ export function keepToken(text) {
  * Throws Refused with the server's own words, or an AbortError.
  */
 export async function ask(path, { method = "GET", json, form, headers = {}, signal } = {}) {
-  const request = { method, signal, cache: "no-store", headers: { ...headers, Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` } };
+  const token = sessionStorage.getItem(KEY) ?? "";
+  const request = { method, signal, cache: "no-store", headers: { ...headers, Authorization: `Bearer ${token}` } };
   if (json !== undefined) {
     request.body = JSON.stringify(json);
     request.headers["Content-Type"] = "application/json";
@@ -124,7 +125,8 @@ function fields(block) {
 async function refusal(response) {
   const answer = await response.json().catch(() => null);
   const error = answer?.error;
-  return new Refused(error?.message ?? `The server answered ${response.status} ${response.statusText}.`, response.status, error?.code);
+  const words = error?.message ?? `The server answered ${response.status} ${response.statusText}.`;
+  return new Refused(words, response.status, error?.code);
 }
 
 function setLost(value) {

@@ -27,7 +27,8 @@ export class AreaTool {
     this.mask.width = Math.max(1, Math.round(width * scale));
     this.mask.height = Math.max(1, Math.round(height * scale));
     this.pen = this.mask.getContext("2d", { willReadFrequently: true });
-    for (const [name, limit] of [["x", width], ["y", height], ["w", width], ["h", height]]) this.numbers[name].max = limit;
+    for (const name of ["x", "w"]) this.numbers[name].max = width;
+    for (const name of ["y", "h"]) this.numbers[name].max = height;
     this.clear();
   }
 
@@ -40,7 +41,8 @@ export class AreaTool {
 
   /** Whether something is selected. */
   get any() {
-    return this.kind === "box" ? this.box !== null : this.#pixels().data.some((value, index) => index % 4 === 3 && value > 127);
+    if (this.kind === "box") return this.box !== null;
+    return this.#pixels().data.some((value, index) => index % 4 === 3 && value > 127);
   }
 
   /** What is selected, as a job takes it: { box: [x, y, w, h] }, { mask: Blob } or null. */
@@ -156,7 +158,8 @@ export class AreaTool {
   }
 
   #changed() {
-    for (const name of ["x", "y", "w", "h"]) this.numbers[name].value = this.kind === "box" && this.box ? this.box[name] : "";
+    const box = this.kind === "box" ? this.box : null;
+    for (const name of ["x", "y", "w", "h"]) this.numbers[name].value = box?.[name] ?? "";
     this.onchange();
     this.#draw();
   }
@@ -182,7 +185,8 @@ export class AreaTool {
     }
     view.globalCompositeOperation = "source-over";
     if (this.pointer && this.#tool() !== "box") {
-      outline(view, density, () => view.arc(this.pointer.x * scale, this.pointer.y * scale, this.#radius() * scale, 0, 2 * Math.PI));
+      const [x, y, radius] = [this.pointer.x, this.pointer.y, this.#radius()].map((side) => side * scale);
+      outline(view, density, () => view.arc(x, y, radius, 0, 2 * Math.PI));
     }
   }
 }

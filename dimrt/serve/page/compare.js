@@ -24,7 +24,7 @@ export class Compare {
     this.frame.classList.toggle("no-before", this.at < 12);
     this.frame.classList.toggle("no-after", this.at > 88);
     this.divider.setAttribute("aria-valuenow", shown);
-    this.divider.setAttribute("aria-valuetext", shown === 0 ? "all edited" : shown === 100 ? "all as before" : `left ${shown} % as before, the rest edited`);
+    this.divider.setAttribute("aria-valuetext", words(shown));
   }
 
   /** The first sight of a result: all of it, then the photo comes in from the left to half and half. */
@@ -71,4 +71,9 @@ export class Compare {
     this.frame.classList.remove("reveal");
     this.set(to);
   }
+}
+
+function words(at) {
+  if (at === 0) return "all edited";
+  return at === 100 ? "all as before" : `left ${at} % as before, the rest edited`;
 }

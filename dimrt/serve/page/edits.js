@@ -8,7 +8,8 @@ export class EditList {
   /** Show these edits, { text, area }; with `pending`, the last one is being worked in. */
   show(edits, { pending = false } = {}) {
     const held = this.list.contains(document.activeElement);
-    this.list.replaceChildren(...edits.map((edit, index) => this.#item(edit, index, pending && index === edits.length - 1)));
+    const last = pending ? edits.length - 1 : -1;
+    this.list.replaceChildren(...edits.map((edit, index) => this.#item(edit, index, index === last)));
     this.list.hidden = !edits.length;
     if (held) (this.list.querySelector("button") ?? document.getElementById("instruction")).focus();
   }

@@ -23,10 +23,10 @@ export function dropJob(id) {
 }
 
 /**
- * Run a job to its end.
+ * Run a job to its end; returns { id, result }. An abort cancels it at the server.
  *
- * `wish` is { photo, base, instructions, area, options }, `base` being the job whose result is edited in place of the photo; `on` is called with each event's type and data, and with "queued" and
- * the number of jobs before it. Returns { id, result }. An abort cancels the job at the server.
+ * `wish` is { photo, base, instructions, area, options }; `base` is the job whose result is edited in place of the photo.
+ * `on` is called with each event's type and data, and with "queued" and how many jobs are before it.
  */
 export async function runJob(wish, on, signal) {
   const job = await submit(wish, signal);

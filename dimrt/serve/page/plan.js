@@ -14,7 +14,8 @@ export function sections(text) {
   let start = 0;
   for (const title of TITLES) {
     const words = title.replaceAll(" ", "\\s+");
-    const heading = new RegExp(`^[ \\t#>*_-]*(?:\\(?\\d+[.):]?[ \\t]*)?[*_]*${words}[*_ \\t]*[:\uff1a][*_]*`, "im").exec(text.slice(start));
+    const marks = "^[ \\t#>*_-]*(?:\\(?\\d+[.):]?[ \\t]*)?[*_]*";
+    const heading = new RegExp(`${marks}${words}[*_ \\t]*[:\uff1a][*_]*`, "im").exec(text.slice(start));
     if (heading === null) continue;
     const end = start + heading.index + heading[0].length;
     found.push({ title, begin: start + heading.index, end });
@@ -28,7 +29,8 @@ export function sections(text) {
 function settled(text) {
   const end = text.lastIndexOf("\n") + 1;
   const line = text.slice(end).replace(/^[\s#>*_-]*(?:\(?\d+[.):]?)?[\s*_]*/, "").toLowerCase();
-  return TITLES.some((title) => title.toLowerCase().startsWith(line.replace(/\s+/g, " ").trimEnd())) ? text.slice(0, end) : text;
+  const begun = line.replace(/\s+/g, " ").trimEnd();
+  return TITLES.some((title) => title.toLowerCase().startsWith(begun)) ? text.slice(0, end) : text;
 }
 
 /** Shows a plan in an ordered list, and keeps each element while its text grows. */

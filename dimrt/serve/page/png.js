@@ -1,8 +1,9 @@
 // A mask as a PNG of one bit a pixel, at the photo's own size, whatever the size it was drawn at.
 
 /**
- * Encode a mask. `drawn` is an ImageData whose alpha says what is selected; the PNG has `width` x `height` pixels, white where
- * selected. Written row by row, so that 100 megapixels take a few megabytes. Format: PNG specification, colour type 0, depth 1.
+ * Encode a mask. `drawn` is an ImageData whose alpha says what is selected; the PNG has `width` x `height` pixels,
+ * white where selected. Written row by row, so that 100 megapixels take a few megabytes. Format: PNG specification,
+ * colour type 0, depth 1.
  */
 export async function maskPng(drawn, width, height) {
   const header = new Uint8Array(13);
@@ -13,7 +14,8 @@ export async function maskPng(drawn, width, height) {
   const packed = new Response(rows(drawn, width, height).pipeThrough(new CompressionStream("deflate")));
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
   const pixels = new Uint8Array(await packed.arrayBuffer());
-  return new Blob([signature, chunk("IHDR", header), chunk("IDAT", pixels), chunk("IEND", new Uint8Array())], { type: "image/png" });
+  const parts = [signature, chunk("IHDR", header), chunk("IDAT", pixels), chunk("IEND", new Uint8Array())];
+  return new Blob(parts, { type: "image/png" });
 }
 
 function rows(drawn, width, height) {

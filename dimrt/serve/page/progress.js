@@ -1,5 +1,7 @@
 // What the edit is doing, in words and as four short bars: look, plan, paint, finish.
 
+import { say } from "./dom.js";
+
 const PHASES = {
   build: [0, "Preparing the engines, once"],
   read: [0, "Reading the photo"],
@@ -14,8 +16,8 @@ const PHASES = {
 const COUNTED = new Set(["build", "paint"]);
 
 export class ProgressView {
-  constructor({ row, stages, phase, count, say }) {
-    Object.assign(this, { row, phase, count, say });
+  constructor({ row, stages, phase, count }) {
+    Object.assign(this, { row, phase, count });
     this.bars = [...stages.children];
   }
 
@@ -65,6 +67,6 @@ export class ProgressView {
     this.count.textContent = "";
     if (this.phase.textContent === words) return;
     this.phase.textContent = words;
-    this.say(words);
+    say(words);
   }
 }

@@ -17,7 +17,8 @@ export class SaveMenu {
   /** The photo's own format comes first; deep photos are told what keeps their depth. */
   begin(file, depth) {
     const own = FORMATS.find((format) => format.types.includes(file.type)) ?? FORMATS[0];
-    const items = [...this.list.children].sort((one, other) => (other.dataset.format === own.name) - (one.dataset.format === own.name));
+    const rank = (item) => (item.dataset.format === own.name ? 0 : 1);
+    const items = [...this.list.children].sort((one, other) => rank(one) - rank(other));
     this.list.replaceChildren(...items);
     for (const item of items) {
       const format = FORMATS.find((known) => known.name === item.dataset.format);

@@ -41,7 +41,8 @@ export class Stage {
   endPreviews() {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     for (const picture of this.previews.children) {
-      picture.animate({ opacity: 0 }, { duration: still ? 0 : LEAVE, easing: "ease-out", fill: "forwards" }).onfinish = () => picture.remove();
+      const leaving = picture.animate({ opacity: 0 }, { duration: still ? 0 : LEAVE, fill: "forwards" });
+      leaving.onfinish = () => picture.remove();
     }
   }
 }

@@ -8,9 +8,9 @@ import { key, layers } from "./layers.js";
 const BIG = 12e6; // pixels above which the server's smaller rendering is shown in place of the file
 
 /**
- * Tells what happens by events: "photo" (one is open), "size" (detail: what the server knows of it), "running" (detail: edits,
- * text), "step" (detail: type and data of a job's event), "failed" (detail: message, status, text), "shown" (detail: state,
- * fresh, cancelled, text). `text` is what the reader typed, null where nothing was.
+ * Tells what happens by events, with details: "photo" (one is open), "size" (what the server knows of it), "running"
+ * (edits, text), "step" (type and data of a job's event), "failed" (message, status, text), "shown" (state, fresh,
+ * cancelled, text). `text` is what the reader typed, null where nothing was.
  */
 export class Studio extends EventTarget {
   constructor(stage) {
@@ -28,6 +28,7 @@ export class Studio extends EventTarget {
     if (this.file) await sending;
     if (this.opening !== file) return;
     this.cancel();
+    this.running = null;
     this.#forget();
     Object.assign(this, { file, known: null, sending, history: new History(), painted: new Map() });
     this.stage.endPreviews();
@@ -74,7 +75,7 @@ export class Studio extends EventTarget {
     this.running?.abort();
   }
 
-  /** The current picture as a file at full size; painted again where the server has dropped it. Null when that was stopped. */
+  /** The current picture at full size; painted again where the server has dropped it. Null when that was stopped. */
   async saved(format) {
     const state = this.shown;
     try {
@@ -166,7 +167,8 @@ export class Studio extends EventTarget {
 
   #push(state) {
     this.history.push(state);
-    const needed = new Set(this.history.states.flatMap(({ edits, options }) => [key({ edits, options }), key({ edits: layers(edits).below, options })]));
+    const keys = (kept) => [key(kept), key({ ...kept, edits: layers(kept.edits).below })];
+    const needed = new Set(this.history.states.flatMap(keys));
     for (const [name, { id }] of this.painted) {
       if (needed.has(name)) continue;
       this.painted.delete(name);

@@ -6,6 +6,8 @@ const REACHED = {
   painted: (result) => `painted anew${drawn(result)}`,
 };
 
+const UNCHANGED = "The painter changed nothing that can be seen: the photo stays as it was. Try other words.";
+
 export const EXAMPLES = [
   "make it warmer",
   "like an old sepia photo",
@@ -22,6 +24,7 @@ export function size({ width, height, depth }) {
 /** What is known of a finished edit, in one line. */
 export function facts(result) {
   const { seconds, seed, steps, composite } = result;
+  if (composite === "unchanged") return UNCHANGED;
   const plan = (seconds.vision ?? 0) + (seconds.plan ?? 0) + (seconds.condition ?? 0);
   const paint = (seconds.encode ?? 0) + (seconds.paint ?? 0) + (seconds.decode ?? 0);
   return [
