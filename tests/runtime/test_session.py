@@ -18,6 +18,7 @@ from dimrt.errors import Cancelled, InputError
 from dimrt.events import Event, Preview, Progress
 from dimrt.options import EditOptions
 from dimrt.photo.fit import painter_frame, to_painter
+from dimrt.photo.mask import read_mask
 from dimrt.photo.read import read_photo
 from dimrt.preview import Previewer
 from dimrt.session import Session, merged
@@ -51,6 +52,25 @@ def test_edits_are_painted_from_the_original(session: Session, edit_bundle: Bund
     assert session.instructions == ("r", "X.")
     at_once = Editor(edit_bundle, edit_backend).edit(session.photo, "r and X", FAST)
     assert np.array_equal(second.image, at_once.image)
+
+
+def test_edits_in_one_place_are_one_layer_and_elsewhere_another(
+    session: Session, edit_bundle: Bundle, edit_backend: OrtBackend
+) -> None:
+    """A mask that is read again is the same place; what an edit elsewhere leaves alone stays as the layer below."""
+    height, width = session.photo.pixels.shape[:2]
+    left, right = np.zeros((height, width), np.bool_), np.zeros((height, width), np.bool_)
+    left[:, : width // 3], right[:, width // 2 :] = True, True
+    masks = [read_mask(array, (width, height)) for array in (left, left, right)]
+    session.edit("r", replace(FAST, mask=masks[0], composite="painted"))
+    second = session.edit("b", replace(FAST, mask=masks[1], composite="painted"))
+    in_left = replace(FAST, mask=left, composite="painted")
+    at_once = Editor(edit_bundle, edit_backend).edit(session.photo, "r and b", in_left)
+    assert np.array_equal(second.image, at_once.image)
+    third = session.edit("g", replace(FAST, mask=masks[2], composite="painted"))
+    assert np.array_equal(third.image[~right], second.image[~right])
+    assert not np.array_equal(third.image[right], second.image[right])
+    assert np.array_equal(third.image[~(left | right)], session.photo.pixels[~(left | right)])
 
 
 def test_undo_and_redo(session: Session, recording: RecordingBackend) -> None:
