@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -124,12 +126,15 @@ def test_a_machine_that_does_not_see_the_results_is_named(nano: Cluster, folder:
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, nano: Cluster) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(ResourceError, match=r'pip install "dimrt\[ray\]"'):
         edit_on_ray(nano)
+
+
+def test_ray_is_imported_by_whoever_asks_for_it() -> None:
+    code = "import sys, dimrt.batch.cluster; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.timeout(500)

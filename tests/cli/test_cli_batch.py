@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from cli_harness import Dimrt, left_in, start
 from PIL import Image
 
+from dimrt.batch.job import Task
+from dimrt.batch.work import Place
 from dimrt.photo.read import read_photo
 
 WORDS = "make it grayscale"
@@ -129,3 +134,37 @@ def test_an_interrupt_keeps_what_is_done(dimrt: Dimrt, folder: Path, tmp_path: P
             (folder / f"n{number:02}.jpg").unlink()
     after = dimrt("batch", folder, WORDS, "-o", out, "--json").document
     assert after["skipped"] >= len(done) - 1 and after["failed"] == 0
+
+
+def test_a_cluster_gets_what_the_command_line_says(
+    dimrt: Dimrt, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dimrt.batch import cluster
+
+    asked: list[cluster.Cluster] = []
+
+    def rows(tasks: list[Task], place: Place, settings: cluster.Cluster) -> Iterator[dict[str, str]]:
+        asked.append(settings)
+        return (cluster.Worker(place, settings)({"task": json.dumps(asdict(task))}) for task in tasks)
+
+    monkeypatch.setattr(cluster, "_import_ray", lambda: None)
+    monkeypatch.setattr(cluster, "_connected", lambda _: nullcontext())
+    monkeypatch.setattr(cluster, "_quiet", nullcontext)
+    monkeypatch.setattr(cluster, "_rows", rows)
+    monkeypatch.chdir(tmp_path)
+    words = ("--ray", "10.0.0.1:6379", "--workers", 3, "--threads", 1, "--device", "cpu", "--no-plan", "--json")
+    done = dimrt("batch", "photos", WORDS, "-o", "out", *words)
+    assert (done.code, done.document["done"]) == (0, 2)
+    (settings,) = asked
+    assert (settings.address, settings.workers, settings.threads, settings.device) == ("10.0.0.1:6379", 3, 1, "cpu")
+    assert dimrt("batch", "photos", WORDS, "-o", "out", "--no-plan", "--json").document["skipped"] == 2
+
+
+def test_many_failures_are_told_in_the_report_alone(dimrt: Dimrt, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(25):
+        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(b"no picture")
+    done = dimrt("batch", tmp_path / "photos", WORDS, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert done.err.count("is not an image") == 20 and "the report has them all" in done.err
+    assert len((tmp_path / "out" / "dimrt-report.jsonl").read_text().splitlines()) == 25
