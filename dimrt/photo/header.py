@@ -114,9 +114,9 @@ def _png(file: BinaryIO, name: str, limits: Limits) -> Header:
             if kind == b"IHDR" and header.size is None:
                 width, height, header.bits = struct.unpack_from(">IIB", content)
                 header.size = width, height
-            elif kind == b"acTL":
+            elif kind == b"acTL" and length >= 4:
                 header.frames = struct.unpack_from(">I", content)[0]
-            elif kind == b"cICP":
+            elif kind == b"cICP" and length >= 2:
                 header.code = content[0], content[1]
             elif kind == b"iCCP":
                 header.icc = _unpacked(content.partition(b"\0")[2][1:], name, limits)
@@ -184,12 +184,12 @@ def _jpeg(file: BinaryIO, name: str, limits: Limits) -> Header:
             break
         content = file.read(7)
         length = struct.unpack_from(">H", content)[0]
-        if mark[1] in FRAMES:
+        if mark[1] in FRAMES and header.size is None:
             header.bits, height, width = struct.unpack_from(">BHH", content, 2)
             header.size = width, height
-            break
-        metadata += length
-        limits.check_metadata(metadata, name)
+        else:
+            metadata += length
+            limits.check_metadata(metadata, name)
         place += 2 + length
     if header.bits != 8:
         raise InputError(f"{name} is a JPEG of {header.bits} bits a channel, dimrt reads 8; convert it to 16-bit TIFF")
@@ -231,6 +231,8 @@ def _tiff(file: BinaryIO, name: str, limits: Limits) -> Header:
         except BROKEN:
             continue
     limits.check_metadata(metadata, name)
+    tile = tiff.integer(found.get(322), 1), tiff.integer(found.get(323), 1)
+    limits.check_size(tile, f"a tile of {name}")
     tags = {word: tiff.integers(found.get(tag)) for word, tag in SAMPLE_TAGS.items()}
     header = Header(
         "TIFF", (tiff.integer(found.get(256)), tiff.integer(found.get(257))), max(tags["bits"] or [1]), tags
