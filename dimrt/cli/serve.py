@@ -67,9 +67,10 @@ def command(
         from dimrt.serve.server import Server, open_port
         from dimrt.serve.settings import Settings
     except ModuleNotFoundError as error:
-        if str(error.name).split(".")[0] not in PACKAGES:
+        package = str(error.name).partition(".")[0]
+        if package not in PACKAGES:
             raise
-        raise ResourceError(f'{error.name} is not installed; run: pip install "dimrt[serve]"') from error
+        raise ResourceError(f'{package} is not installed; run: pip install "dimrt[serve]"') from error
 
     token = read_token(token_file)
     listener = open_port(host, port)

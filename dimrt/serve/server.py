@@ -28,7 +28,7 @@ LAST_SECONDS = 3
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """A socket on an address, taken before anything long is done.
+    """A listening socket, taken before anything long is done.
 
     Args:
         host: name or address of an interface of this machine.
@@ -48,6 +48,7 @@ def open_port(host: str, port: int) -> socket.socket:
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # a port that is only bound may be bound by somebody else too
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

@@ -10,6 +10,7 @@ from dimrt.errors import BundleError, InputError
 from dimrt.events import Event
 from dimrt.jobs import Jobs
 from dimrt.options import EditOptions
+from dimrt.photo.limits import Limits
 from dimrt.photo.mask import Mask, parse_region, read_mask
 from dimrt.photo.read import Photo, photo_size, read_photo
 from dimrt.request import resolve
@@ -20,6 +21,8 @@ from dimrt.serve.records import Records
 from dimrt.serve.settings import Settings
 from dimrt.session import merged
 
+ANY_SIZE = Limits(pixels=1 << 62)
+"""For headers: their size is judged here."""
 BYTES_A_PIXEL = 4
 """Of a photo that isn't decoded yet: color and alpha in 8 bits."""
 
@@ -66,7 +69,7 @@ class Service:
             HttpError: 413 too many pixels, 429 no room.
             InputError: it can't be read.
         """
-        width, height = await asyncio.to_thread(photo_size, data)
+        width, height = await asyncio.to_thread(photo_size, data, ANY_SIZE)
         if width * height > self.settings.max_pixels:
             limit = self.settings.max_pixels
             raise HttpError(
@@ -75,7 +78,7 @@ class Service:
                 code="too_many_pixels",
             )
         self.photos.make_room(width * height * BYTES_A_PIXEL, self.records.drop_oldest)
-        return self.photos.hold(await asyncio.to_thread(read_photo, data))
+        return self.photos.hold(await asyncio.to_thread(read_photo, data, Limits(pixels=self.settings.max_pixels)))
 
     async def mask(self, data: bytes, photo: Photo) -> Mask:
         """A mask from an upload, of the photo's size, which is checked before it's decoded.
@@ -83,7 +86,7 @@ class Service:
         Raises:
             InputError: it can't be read, or doesn't fit the photo.
         """
-        size = await asyncio.to_thread(photo_size, data)
+        size = await asyncio.to_thread(photo_size, data, ANY_SIZE)
         if size != photo.size:
             raise InputError(
                 f"the mask is {size[0]} x {size[1]} and the photo is {photo.size[0]} x {photo.size[1]} (upright); "

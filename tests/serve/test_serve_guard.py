@@ -208,7 +208,7 @@ def test_a_second_server_finds_its_port_taken(server: Running) -> None:
     from dimrt.errors import ResourceError
 
     with pytest.raises(ResourceError, match=rf"port {server.port} of 127.0.0.1 is taken.*--port"):
-        open_port("127.0.0.1", server.port).listen()
+        open_port("127.0.0.1", server.port)
 
 
 def test_an_editor_that_does_not_stop_in_time_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
