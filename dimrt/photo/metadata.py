@@ -23,6 +23,11 @@ STORAGE_TAGS = {*range(254, 267), *range(273, 282), 284, 292, 293, 301, 317, 318
     *range(330, 333), *range(338, 348), *range(512, 533), 559, 700, 33723, 34377, 34675, 37724,
 }  # fmt: skip
 """TIFF tags that describe how the old file stored its pixels (or hold the profile), not the photo."""
+EXTENDED = b"xmpNote:HasExtendedXMP"
+GONE_ATTRIBUTES = (EXTENDED, rb"GCamera:(?:MotionPhoto|MicroVideo)\w{0,40}", rb"hdrgm:Version")
+GONE_ELEMENTS = (b"xmp:Thumbnails", b"xap:Thumbnails", b"Container:Directory")
+"""What XMP says of parts of a file that aren't kept: the rest of an overlong packet, old small pictures, and the gain
+map or film that phones append."""
 BROKEN = (
     OSError,
     SyntaxError,
@@ -96,10 +101,10 @@ def fitted_xmp(xmp: bytes | None, size: tuple[int, int]) -> bytes | None:
     for name, value in changes.items():
         xmp = re.sub(rb"(\b%s\s{0,9}=\s{0,9}([\"']))\d{0,9}(\2)" % name, rb"\g<1>%s\g<3>" % value, xmp)
         xmp = re.sub(rb"(<%s>\s{0,9})\d{0,9}(\s{0,9}</)" % name, rb"\g<1>%s\g<2>" % value, xmp)
-    # The rest of an overlong packet stands in segments of its own, which aren't kept.
-    xmp = re.sub(rb"\sxmpNote:HasExtendedXMP\s{0,9}=\s{0,9}([\"'])\w{0,64}\1", b"", xmp)
-    for prefix in (b"xmp", b"xap"):
-        xmp = _without(xmp, b"<%b:Thumbnails" % prefix, b"</%b:Thumbnails>" % prefix)
+    for name in GONE_ATTRIBUTES:
+        xmp = re.sub(rb"\s%s\s{0,9}=\s{0,9}([\"'])[\w.-]{0,64}\1" % name, b"", xmp)
+    for name in GONE_ELEMENTS:
+        xmp = _without(xmp, b"<" + name, b"</" + name + b">")
     return xmp
 
 

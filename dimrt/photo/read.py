@@ -22,7 +22,16 @@ from dimrt.photo.deep import read_deep
 from dimrt.photo.header import Header, look, unreadable
 from dimrt.photo.heif import heif_size, read_heif
 from dimrt.photo.limits import LIMITS, Limits
-from dimrt.photo.metadata import BROKEN, exif_of_tiff, fitted_exif, fitted_xmp, kept_exif, normal_exif, orientation
+from dimrt.photo.metadata import (
+    BROKEN,
+    EXTENDED,
+    exif_of_tiff,
+    fitted_exif,
+    fitted_xmp,
+    kept_exif,
+    normal_exif,
+    orientation,
+)
 from dimrt.photo.parts import Parts
 from dimrt.photo.photo import Native, Photo, Pixels
 from dimrt.photo.unpack import unpack
@@ -204,9 +213,11 @@ def _from_image(image: Image.Image, name: str, header: Header, limits: Limits, f
     except BROKEN as error:
         raise unreadable(name, error) from error
     limits.check_metadata(sum(len(block or b"") for block in (photo.icc, exif, xmp)), name)
-    notes = (*(("several frames or pages: the first is used",) if several else ()), *photo.notes)
+    notes = [*(["several frames or pages: the first is used"] if several else []), *photo.notes]
+    if isinstance(xmp, bytes) and EXTENDED in xmp:
+        notes.append("the XMP goes on outside its packet: that part is left out")
     exif, xmp = fitted_exif(exif, photo.size), fitted_xmp(xmp if isinstance(xmp, bytes) else None, photo.size)
-    return replace(photo, exif=exif, xmp=xmp, notes=notes)
+    return replace(photo, exif=exif, xmp=xmp, notes=tuple(notes))
 
 
 def _exif(image: Image.Image, header: Header) -> bytes | None:

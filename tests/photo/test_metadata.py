@@ -113,6 +113,17 @@ def test_xmp_says_what_is_true_of_the_upright_photo() -> None:
     assert fitted_xmp(plain, SIZE) == plain and fitted_xmp(None, SIZE) is None
 
 
+def test_xmp_tells_of_no_parts_that_are_gone() -> None:
+    packet = (
+        b'<rdf:Description GCamera:MotionPhoto="1" GCamera:MotionPhotoPresentationTimestampUs="-1" hdrgm:Version="1.0"'
+        b' xmp:Rating="5" xmpNote:HasExtendedXMP="0123456789ABCDEF"><Container:Directory><rdf:Seq><rdf:li/></rdf:Seq>'
+        b"</Container:Directory></rdf:Description>"
+    )
+    assert fitted_xmp(packet, SIZE) == b'<rdf:Description xmp:Rating="5"></rdf:Description>'
+    photo = read_photo(encoded(Image.fromarray(picture()), "JPEG", xmp=packet))
+    assert any("XMP goes on" in note for note in photo.notes)
+
+
 @pytest.mark.parametrize(
     "filler",
     [b" ", b" xmpNote:HasExtendedXMP=", b"<xmp:Thumbnails>", b"<tiff:Orientation>", b"tiff:Orientation =", b"\n9"],
