@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dimrt.backends.choose import DeviceName
 from dimrt.batch.entry import Entry, from_json
 from dimrt.batch.job import Task
+from dimrt.batch.marks import deaths, forgive
 from dimrt.batch.record import RECORD
 from dimrt.batch.work import Place, edit_photo
 from dimrt.editor import Editor
@@ -65,11 +66,15 @@ def edit_on_ray(cluster: Cluster, cancel: Cancel | None = None) -> "Work":
         if not tasks:
             return
         place = replace(place, folder=place.folder.resolve(), out=place.out.resolve())
-        with _connected(cluster.address), _quiet():
-            for row in _rows(tasks, place, cluster):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled
-                yield _entry(row)
+        before = {task.input: deaths(place.out, task.input) for task in tasks}
+        try:
+            with _connected(cluster.address), _quiet():
+                for row in _rows(tasks, place, cluster):
+                    if cancel is not None and cancel.is_set():
+                        raise Cancelled
+                    yield _entry(row)
+        finally:  # workers that are ended from here haven't died of their photos
+            forgive(place.out, before)
 
     return work
 

@@ -1,7 +1,7 @@
 """Marks of photos whose edit is running, so that one whose edit ends the whole process is known the next time."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,6 +45,17 @@ def deaths(out: Path, photo: str) -> int:
     with suppress(FileNotFoundError):
         return _mark(out, photo).stat().st_size
     return 0
+
+
+def forgive(out: Path, before: Mapping[str, int]) -> None:
+    """Set marks back to how often each photo's process had ended `before`: later ends were wanted."""
+    for photo, count in before.items():
+        if deaths(out, photo) > count:
+            mark = _mark(out, photo)
+            if count:
+                mark.write_bytes(b"." * count)
+            else:
+                mark.unlink(missing_ok=True)
 
 
 def remove_marks(out: Path) -> None:

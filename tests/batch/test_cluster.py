@@ -16,6 +16,7 @@ import pytest
 from dimrt.batch import Entry, Job, Report, cluster
 from dimrt.batch.cluster import Cluster, Worker, edit_on_ray
 from dimrt.batch.job import Task, look
+from dimrt.batch.marks import deaths, marked
 from dimrt.batch.record import RECORD
 from dimrt.batch.runner import edit_here, follow, results
 from dimrt.batch.work import Place
@@ -107,6 +108,30 @@ def test_a_cancel_is_seen_between_two_answers(here: Any, nano: Cluster, folder: 
     with pytest.raises(Cancelled):
         run_on(nano, Job(folder, WORDS, out), cancel)
     assert here.edited == ["c.webp"]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_workers_that_are_ended_have_not_died_of_their_photos(
+    here: Any, nano: Cluster, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    def dies(name: str, times: int) -> None:
+        for _ in range(times):
+            work = marked(out, name)
+            work.__enter__()
+            left.append(work)  # kept, so that its end never comes
+
+    def interrupted(*_: object) -> Iterator[dict[str, str]]:
+        dies("b.jpg", 1)
+        raise KeyboardInterrupt
+        yield
+
+    left: list[Any] = []
+    out.mkdir()
+    dies("b.jpg", before)
+    monkeypatch.setattr(cluster, "_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(nano, Job(folder, WORDS, out))
+    assert deaths(out, "b.jpg") == before
 
 
 def test_a_machine_with_another_bundle_is_refused(nano: Cluster, folder: Path, out: Path) -> None:
