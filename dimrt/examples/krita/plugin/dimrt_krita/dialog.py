@@ -3,7 +3,7 @@
 import base64
 import queue
 
-from PyQt5.QtCore import Qt, QTimer
+from PyQt5.QtCore import QSize, Qt, QTimer
 from PyQt5.QtGui import QPixmap
 from PyQt5.QtWidgets import (
     QDialog,
@@ -97,7 +97,10 @@ class EditDialog(QDialog):
         elif event["type"] == "preview":
             pixmap = QPixmap()
             pixmap.loadFromData(base64.b64decode(event["image"].partition(",")[2]))
-            self.preview.setPixmap(pixmap.scaled(self.preview.size(), Qt.KeepAspectRatio, Qt.SmoothTransformation))
+            # The painter may see the document stretched to its own shape; of a selection it sees a part.
+            shape = pixmap.size() if self.task.mask is not None else QSize(*self.task.place[2:])
+            shape.scale(self.preview.size(), Qt.KeepAspectRatio)
+            self.preview.setPixmap(pixmap.scaled(shape, Qt.IgnoreAspectRatio, Qt.SmoothTransformation))
 
     def finish(self, handle):
         """The result as a layer, or what went wrong."""
