@@ -50,7 +50,9 @@ def first_line(process: subprocess.Popen[str]) -> str:
 def test_it_prints_its_address_first_serves_and_ends_at_a_signal(number: int, tmp_path: Path) -> None:
     script = tmp_path / "browser.py"
     script.write_text("import pathlib, sys; pathlib.Path(__file__).with_name('opened').write_text(sys.argv[1])")
-    with serve("--open", BROWSER=f"{sys.executable} {script} %s") as process:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with serve("--open", BROWSER=f"{sys.executable} {script} %s", TMPDIR=str(scratch)) as process:
         address, _, token = first_line(process).partition("/#token=")
         assert len(token) >= 32
         opened = tmp_path / "opened"
@@ -68,6 +70,7 @@ def test_it_prints_its_address_first_serves_and_ends_at_a_signal(number: int, tm
                 assert [line for line in lines if line.startswith("event: ")][-1] == "event: cancelled"
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
+    assert list(scratch.iterdir()) == []
     assert out == ""
     assert "bundle    dimrt-nano" in err
     assert "GET /health 200" in err

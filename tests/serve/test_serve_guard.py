@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -209,6 +210,19 @@ def test_a_second_server_finds_its_port_taken(server: Running) -> None:
 
     with pytest.raises(ResourceError, match=rf"port {server.port} of 127.0.0.1 is taken.*--port"):
         open_port("127.0.0.1", server.port)
+
+
+@pytest.mark.parametrize("phase", ["plan", "paint"])
+def test_whoever_waits_for_a_picture_is_told_that_the_server_stopped(phase: str) -> None:
+    editor = StandInEditor()
+    editor.hold = phase
+    with running(editor) as server, ThreadPoolExecutor() as callers:
+        form = {"files": {"image": ("x", png())}, "data": {"prompt": "x", "n": "2"}}
+        answer = callers.submit(server.client.post, "/v1/images/edits", **form)
+        assert editor.reached.wait(30)
+        server.server.stop()
+        assert (answer.result(30).status_code, code_of(answer.result())) == (503, "stopped")
+    assert editor.started == editor.ended == 1
 
 
 def test_an_editor_that_does_not_stop_in_time_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
