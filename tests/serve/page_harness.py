@@ -91,7 +91,6 @@ class Visit:
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", self._request)
         self.page.goto(address)
-        self.page.bring_to_front()  # choosers of files open in front only
 
     def __enter__(self) -> Page:
         return self.page

@@ -168,6 +168,7 @@ def test_a_file_that_is_no_photo_is_refused_in_words(browser: Browser, address: 
 
 def test_all_of_it_by_keyboard(browser: Browser, address: str) -> None:
     with Visit(browser, address, accept_downloads=True) as page:
+        page.on("filechooser", lambda chooser: chooser.set_files(COFFEE))  # listens well before it is needed
         choose = page.get_by_role("button", name="Choose a photo")
         choose.wait_for()
         for _ in range(4):
@@ -175,9 +176,7 @@ def test_all_of_it_by_keyboard(browser: Browser, address: str) -> None:
             if choose.evaluate("element => element === document.activeElement"):
                 break
         expect(choose).to_be_focused()
-        with page.expect_file_chooser() as chooser:
-            page.keyboard.press("Enter")
-        chooser.value.set_files(COFFEE)
+        page.keyboard.press("Enter")
         instruction = page.get_by_role("textbox", name="Instruction")
         expect(instruction).to_be_focused()
         page.keyboard.type(WARMER)
