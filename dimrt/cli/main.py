@@ -16,7 +16,7 @@ COMMANDS = {
     "generate": "Paint a picture from a prompt.",
     "plan": "Write the plan of an edit without painting it.",
     "batch": "Edit a folder of photos.",
-    "serve": "Serve edits to this machine: an HTTP endpoint and its page.",
+    "serve": "Serve edits to this machine: a page for the browser, and an HTTP endpoint.",
     "worker": "Serve edits over stdin and stdout, to a program that embeds dimrt.",
     "precompute": "Compute latents and conditions of data sets once, for training.",
     "train": "Train a painter on pictures and plans.",
