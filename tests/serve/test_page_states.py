@@ -214,6 +214,17 @@ def test_a_photo_that_the_browser_cant_show_is_shown_by_the_server(
         assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == list(COFFEE_SIZE)
 
 
+def test_a_heavy_file_is_shown_by_the_server_alone(browser: Browser, server: StandIn, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(COFFEE.read_bytes() + bytes(25_000_000))
+    with Visit(browser, server.address) as page:
+        blobs: list[str] = []
+        page.on("request", lambda request: blobs.append(request.url) if request.url.startswith("blob:") else None)
+        open_photo(page, photo)
+        expect(page.get_by_alt_text("Your photo")).to_be_visible()
+        assert len(blobs) == 1
+
+
 def test_a_brush_is_sent_as_a_mask_of_the_photos_size(page: Page, server: StandIn) -> None:
     page.get_by_role("button", name="Area").click()
     page.get_by_text("Brush", exact=True).click()

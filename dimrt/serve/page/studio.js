@@ -6,6 +6,7 @@ import { dropJob, fetchPhoto, fetchResult, forgetPhoto, runJob, sendPhoto, SHOWN
 import { key, layers } from "./layers.js";
 
 const BIG = 12e6; // pixels above which the server's smaller rendering is shown in place of the file
+const HEAVY = 25e6; // bytes above which the browser isn't even asked to read the file
 
 /**
  * Tells what happens by events, with details: "photo" (one is open), "size" (what the server knows of it), "running"
@@ -33,7 +34,7 @@ export class Studio extends EventTarget {
     Object.assign(this, { file, known: null, sending, history: new History(), painted: new Map() });
     this.stage.endPreviews();
     await this.stage.showAfter(null);
-    const readable = await this.stage.showBefore(file);
+    const readable = file.size < HEAVY && (await this.stage.showBefore(file));
     if (file !== this.file) return;
     if (readable) {
       this.stage.shape(this.stage.before.naturalWidth, this.stage.before.naturalHeight);
