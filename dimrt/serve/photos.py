@@ -10,6 +10,9 @@ from dimrt.photo.read import Photo
 from dimrt.serve.errors import busy
 from dimrt.session import Session
 
+KEPT_SESSIONS = 4
+"""Photos of which everything computed is kept: it may take more memory than the photo."""
+
 
 @dataclass(eq=False)
 class StoredPhoto:
@@ -52,12 +55,14 @@ class Photos:
     def keep(self, stored: StoredPhoto) -> None:
         """Keep a photo for further requests."""
         self._kept[stored.id] = stored
+        self._close_old_sessions()
 
     def get(self, name: str) -> StoredPhoto | None:
         """The photo of that id, which counts as used now; None when it's gone."""
         stored = self._kept.get(name)
         if stored is not None:
             self._kept.move_to_end(name)
+            self._close_old_sessions()
         return stored
 
     def remove(self, name: str) -> bool:
@@ -79,3 +84,8 @@ class Photos:
                 self._kept.popitem(last=False)
             elif not drop_result():
                 raise busy("the photos of the edits that wait fill the memory; try again when one is over")
+
+    def _close_old_sessions(self) -> None:
+        """Let go of what was computed of photos that were not used lately; an edit computes it anew."""
+        for stored in list(self._kept.values())[:-KEPT_SESSIONS]:
+            stored.session = None

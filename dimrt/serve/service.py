@@ -129,9 +129,9 @@ def edit_of(stored: StoredPhoto, instructions: list[str], options: EditOptions, 
     """The work of editing a photo, or a result of it; what was computed of the photo for earlier edits serves again."""
 
     def work(editor: Editor) -> Generator[Event, None, EditResult]:
-        if stored.session is None:
-            stored.session = editor.open(stored.photo)
-        return stored.session.render(instructions, options, base)
+        session = stored.session or editor.open(stored.photo)
+        stored.session = session
+        return session.render(instructions, options, base)
 
     return work
 

@@ -15,6 +15,7 @@ from dimrt.errors import InputError, ResourceError
 from dimrt.options import EditOptions
 from dimrt.serve.field import Field
 from dimrt.serve.fields import OPTIONS
+from dimrt.serve.photos import KEPT_SESSIONS
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,17 @@ def test_a_result_can_be_edited_in_place_of_the_photo(server: Running) -> None:
     for fields, status in [({"photo": other, "base": first}, 400), ({"photo": photo, "base": "nothing"}, 404)]:
         refused = server.client.post("/v1/jobs", json={"instructions": ["x"], **fields})
         assert (refused.status_code, refused.json()["error"]["param"]) == (status, "base")
+
+
+def test_what_was_computed_is_kept_for_the_photos_used_last(server: Running) -> None:
+    service = server.server.service
+    assert service is not None
+    photos = [server.add_photo() for _ in range(KEPT_SESSIONS + 2)]
+    for photo in (*photos, photos[1]):
+        assert server.wait_over(server.add_job(photo)) == "done"
+    opened = [stored.session is not None for stored in service.photos._kept.values()][-len(photos) :]
+    assert opened == [False, False, *([True] * KEPT_SESSIONS)]
+    assert server.wait_over(server.add_job(photos[0])) == "done"
 
 
 @pytest.mark.parametrize("region", ["4,5,20,10", [4, 5, 20, 10], "25%,0,50%,100%"])
