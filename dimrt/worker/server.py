@@ -3,20 +3,17 @@
 import os
 import queue
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from dimrt.editor import Editor
 from dimrt.errors import Cancelled, DimrtError, InputError, ResourceError
-from dimrt.events import Event, PlanReady
-from dimrt.jobs import Job, Jobs, QueueFull
-from dimrt.photo.photo import Photo
-from dimrt.photo.write import FORMATS, check_output, encode_photo, write_photo
+from dimrt.jobs import Jobs, QueueFull
+from dimrt.photo.write import FORMATS
 from dimrt.version import __version__
-from dimrt.wire import error_json, event_json, plan_json, result_json
+from dimrt.wire import error_json, event_json
 from dimrt.worker import protocol, tasks
 from dimrt.worker.client import (
     MAX_HEADER,
@@ -29,6 +26,7 @@ from dimrt.worker.client import (
     read_message,
     write_message,
 )
+from dimrt.worker.requests import Pending, answer, check_destination, check_parts, work
 
 MAX_SESSIONS = 8
 """Photos that may be open at once; each holds its pixels in memory."""
@@ -37,7 +35,6 @@ INBOX = 64
 GRACE = 3.0
 """Seconds at the end for files that are just being written."""
 FRAMING_LOST = 2
-Answer = tuple[dict[str, Any], dict[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -59,17 +56,6 @@ class End:
 
 
 News = Message | HeaderError | FramingError | Loaded | Refused | End
-
-
-@dataclass
-class Pending:
-    """A job's request that isn't answered yet; `job` is None until the editor is loaded."""
-
-    request: protocol.Job
-    parts: dict[str, bytes]
-    opened: tasks.Opened | None
-    job: Job[Any] | None = None
-    cancelled: bool = False
 
 
 class Server:
@@ -105,8 +91,8 @@ class Server:
             The status to exit with. Threads may still be at work on what nobody waits for: leave by `os._exit`.
         """
         self._send(_hello(self._limit))
-        for name, work in (("dimrt-requests", self._read), ("dimrt-load", lambda: self._load(load))):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        for name, task in (("dimrt-requests", self._read), ("dimrt-load", lambda: self._load(load))):
+            threading.Thread(target=task, name=name, daemon=True).start()
         while True:
             status = self._take(self._inbox.get())
             if self._gone.is_set():
@@ -201,9 +187,9 @@ class Server:
                 raise InputError(f"request {request.id!r} is not answered yet; give each request an id of its own")
             if len(self._pending) > self._limit:
                 raise QueueFull(f"{self._limit} requests wait already, the most that may; try again later")
-        _check_parts(request, parts)
+        check_parts(request, parts)
         if not isinstance(request, protocol.Open | protocol.Plan):
-            _check_output(request.output)
+            check_destination(request.output)
         pending = Pending(request, parts, self._opened(request))
         with self._lock:
             self._pending[request.id] = pending
@@ -225,7 +211,7 @@ class Server:
 
     def _submit(self, pending: Pending) -> None:
         assert self._jobs is not None
-        pending.job = self._jobs.submit(lambda editor: _work(editor, pending))
+        pending.job = self._jobs.submit(lambda editor: work(editor, pending))
         follower = threading.Thread(target=self._follow, args=(pending,), name="dimrt-answers", daemon=True)
         self._followers.add(follower)
         follower.start()
@@ -248,7 +234,7 @@ class Server:
             wanted = not isinstance(request, protocol.Open) and request.events
             for number, event in enumerate(job.events() if wanted else ()):
                 self._send({"type": "event", "id": request.id, "number": number, "event": event_json(event)})
-            header, parts = _answer(pending, job.result())
+            header, parts = answer(pending, job.result())
         except Cancelled:
             header, parts = {"type": "cancelled"}, {}
         except Exception as error:  # whatever it is, the program has to hear of it
@@ -301,83 +287,3 @@ def _hello(limit: int) -> dict[str, Any]:
         "limits": limits,
         "pid": os.getpid(),
     }
-
-
-def _check_parts(request: protocol.Job, parts: Mapping[str, bytes]) -> None:
-    """Whether the pictures that belong to a request came with it, once each.
-
-    Raises:
-        InputError: one is missing, given twice, or unknown.
-    """
-    known = {"photo", "mask"} if isinstance(request, protocol.Edit) else {"photo"}
-    if isinstance(request, protocol.Generate):
-        known = set()
-    if not known.issuperset(parts):
-        took = ", ".join(sorted(known)) or "none"
-        raise InputError(f"a request came with the parts {', '.join(sorted(parts))}; it takes {took}")
-    if isinstance(request, protocol.Generate):
-        return
-    session = None if isinstance(request, protocol.Open) else request.session
-    if (request.photo is not None) + ("photo" in parts) + (session is not None) != 1:
-        raise InputError("a request is about one photo: a path in `photo`, a part `photo`, or the name of a `session`")
-    if isinstance(request, protocol.Edit) and request.mask is not None and "mask" in parts:
-        raise InputError("the mask was given twice, as a path and as a part; give it once")
-
-
-def _check_output(output: protocol.Output) -> None:
-    """Refuse an output that could not be made at the end.
-
-    Raises:
-        InputError: an unknown format, a missing folder, a quality outside 1 to 100.
-    """
-    if output.path is not None:
-        check_output(output.path, output.quality)
-        return
-    formats = sorted(set(FORMATS.values()))
-    if output.format not in formats:
-        raise InputError(f"output format {output.format!r} is unknown; choose one of {', '.join(formats)}")
-    if not 1 <= output.quality <= 100:
-        raise InputError(f"quality {output.quality} is not from 1 to 100")
-
-
-def _work(editor: Editor, pending: Pending) -> Generator[Event, None, Any]:
-    """The stream of events of a request."""
-    request, parts, opened = pending.request, pending.parts, pending.opened
-    match request:
-        case protocol.Edit():
-            return tasks.edit(editor, request, parts, opened)
-        case protocol.Plan():
-            return tasks.plan(editor, request, parts, opened)
-        case protocol.Generate():
-            return tasks.generate(editor, request)
-        case protocol.Open():
-            assert opened is not None
-            return tasks.open_photo(editor, request, parts, opened)
-
-
-def _answer(pending: Pending, outcome: tasks.Painted | PlanReady | Photo) -> Answer:
-    """The message that a job ends in.
-
-    Raises:
-        Cancelled: it was cancelled before its file was written.
-        DimrtError: the picture can't be encoded or written.
-    """
-    if isinstance(outcome, PlanReady):
-        return {"type": "result", "plan": plan_json(outcome.blueprint, outcome.style)}, {}
-    if isinstance(outcome, Photo):
-        width, height = outcome.size
-        facts = {"width": width, "height": height, "depth": outcome.depth, "notes": list(outcome.notes)}
-        return {"type": "opened", "photo": facts}, {}
-    request = pending.request
-    assert isinstance(request, protocol.Edit | protocol.Generate)
-    if pending.cancelled:
-        raise Cancelled
-    output, image = request.output, outcome.result.image
-    header = {"type": "result", "result": result_json(outcome.result)}
-    if output.path is not None:
-        notes = write_photo(output.path, image, outcome.photo, output.quality)
-        return {**header, "notes": [*outcome.notes, *notes], "path": str(Path(output.path))}, {}
-    encoded, notes = encode_photo(output.format, image, outcome.photo, output.quality)
-    if len(encoded) > MAX_PAYLOAD:
-        raise InputError(f"the picture has {len(encoded):,} bytes, over {MAX_PAYLOAD:,}; give `output` a path")
-    return {**header, "notes": [*outcome.notes, *notes], "format": output.format}, {"image": encoded}
