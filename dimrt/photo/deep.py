@@ -4,6 +4,7 @@ Pillow cuts them down to 8 without a word. libvips gives their samples unchanged
 """
 
 import importlib
+import io
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from dimrt.errors import InputError, ResourceError
 from dimrt.photo.header import Header
+from dimrt.photo.parts import Parts
 from dimrt.photo.photo import Native, Photo, Samples
 from dimrt.photo.planes import strips
 from dimrt.photo.png_write import PngStream
@@ -19,8 +21,6 @@ from dimrt.photo.upright import Canvas
 
 EXTRA = 'pip install "dimrt[photo]"'
 LOADERS = {"PNG": "pngload_source", "TIFF": "tiffload_source", "AVIF": "heifload_source"}
-PNG_EFFORT = 4
-"""Of zlib: 6 takes much longer and saves little on the noise of 16 bits."""
 CHUNK = 1 << 22
 """Bytes that libvips is given at a time."""
 
@@ -35,7 +35,7 @@ def read_deep(file: BinaryIO, header: Header, orientation: int, name: str) -> Ph
     _check_kind(header, name)
     vips = _vips(name)
     try:
-        source = _source(vips, file)
+        source = _source(vips, file, header)
         load = getattr(vips.Image, LOADERS[header.kind])
         image = load(source, access="sequential", fail_on="error")
         bands = image.bands
@@ -80,7 +80,7 @@ def _photo(samples: Samples, alpha: Samples | None, header: Header) -> Photo:
         usable = icc is None or icc[16:20] == b"RGB "
         notes = () if usable else ("RGB with an unusable profile: taken as sRGB without it",)
         return Photo(samples, alpha, icc if usable else None, notes=notes, native=bits)
-    if icc is not None and icc[16:20] == b"GRAY":
+    if icc is not None and icc[16:20] != b"RGB ":
         return profiled_gray(samples, alpha, icc)
     return Photo(np.repeat(samples[..., None], 3, axis=2), alpha, icc, native=Native("L"))
 
@@ -109,17 +109,31 @@ def _vips(name: str) -> ModuleType:
     return module
 
 
-def _source(vips: Any, file: BinaryIO) -> Any:
-    """The file for libvips; must live until the last row has been fetched, as it holds what is called back."""
+def _source(vips: Any, file: BinaryIO, header: Header) -> Any:
+    """The file for libvips; must live until the last row has been fetched, as it may hold what is called back.
+
+    Of a PNG libvips gets the pixels alone, as Pillow does: what else is packed in it has been read already.
+    """
+    if header.kind != "PNG" and isinstance(file, io.BytesIO):
+        return vips.Source.new_from_memory(file.getvalue())
+    if header.kind != "PNG" and isinstance(file, io.BufferedReader) and isinstance(file.name, str):
+        return vips.Source.new_from_file(file.name)
+    parts = Parts(file, header.pixels) if header.kind == "PNG" else file
+
+    def read(length: int) -> bytes:
+        try:
+            return parts.read(min(length, CHUNK)) or b""
+        except OSError:
+            return b""  # an error can't pass through libvips, which finds the file cut off
 
     def seek(offset: int, whence: int) -> int:
         try:
-            return file.seek(offset, whence)
+            return parts.seek(offset, whence)
         except (ValueError, OSError):
             return -1  # a damaged file asks for places that there aren't
 
     source = vips.SourceCustom()
-    source.on_read(lambda length: file.read(min(length, CHUNK)))
+    source.on_read(read)
     source.on_seek(seek)
     return source
 
@@ -155,7 +169,7 @@ def write_deep_png(stream: PngStream, samples: Samples, alpha: Samples | None, n
         image = image.bandjoin(_image(vips, alpha))
     target, failures = _target(vips, stream)
     try:
-        image.pngsave_target(target, compression=PNG_EFFORT, bitdepth=16, keep="none")
+        image.pngsave_target(target, bitdepth=16, keep="none")
     except vips.Error as error:
         raise failures[0] if failures else ResourceError(f"{name} can't be encoded ({_short(error)})") from error
     if failures:

@@ -3,7 +3,6 @@
 Decoders allocate for the size that a header claims, and unpack what is packed in it; this reads only numbers.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,21 +10,20 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from dimrt.errors import InputError
+from dimrt.photo.boxes import boxed_kind, boxed_picture, codestream
 from dimrt.photo.limits import Limits
 from dimrt.photo.metadata import BROKEN, SUB_BLOCKS
 from dimrt.photo.tiff import Entry, Tiff
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 MOST_PARTS = 1_000_000
-"""Chunks, segments or boxes of one file."""
+"""Chunks or segments of one file."""
 PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 """Chunks of a PNG that its decoder gets to see; the metadata is read here."""
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """JPEG markers that start a frame, which tells the size."""
 SAMPLE_TAGS = {"orientation": 274, "bits": 258, "colours": 262, "format": 339, "extra": 338}
-HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-AVIF_BRANDS = {b"avif", b"avis"}
 
 
 @dataclass
@@ -249,75 +247,17 @@ def _or_none(tiff: Tiff, found: dict[int, Entry], tag: int) -> bytes | None:
 
 
 def _boxes(file: BinaryIO, start: bytes, name: str, limits: Limits) -> Header:
-    """HEIF and AVIF (ISO/IEC 23008-12): the largest picture that the properties tell of."""
-    length = struct.unpack(">I", start[:4])[0]
-    file.seek(8)
-    brands = file.read(min(max(length - 8, 0), 256))
-    names = {brands[place : place + 4] for place in (0, *range(8, len(brands), 4))}
-    kind = "AVIF" if names & AVIF_BRANDS else "HEIF" if names & HEIF_BRANDS else ""
+    """HEIF and AVIF."""
+    kind = boxed_kind(file, start)
     if not kind:
         return Header()
-    header = Header(kind)
-    file.seek(0, io.SEEK_END)
-    for label, place, end in _box_list(file, 0, file.tell()):
-        if label == b"meta":
-            limits.check_metadata(end - place, name)
-            for inner, at, until in _box_list(file, place + 4, end):
-                if inner == b"iprp":
-                    _properties(file, at, until, header)
-    return header
-
-
-def _box_list(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte of the content and end of each box in a range."""
-    for _ in range(MOST_PARTS):
-        if place + 8 > end:
-            return
-        file.seek(place)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        head = 8
-        if length == 1:
-            length, head = struct.unpack(">Q", file.read(8))[0], 16
-        length = end - place if length == 0 else length
-        if length < head:
-            raise ValueError("a box shorter than its head")
-        yield kind, place + head, min(place + length, end)
-        place += length
-
-
-def _properties(file: BinaryIO, place: int, end: int, header: Header) -> None:
-    for kind, at, until in _box_list(file, place, end):
-        if kind != b"ipco":
-            continue
-        for inner, start, _ in _box_list(file, at, until):
-            file.seek(start)
-            content = file.read(20)
-            if inner == b"ispe":
-                width, height = struct.unpack_from(">II", content, 4)
-                if header.size is None or width * height > header.size[0] * header.size[1]:
-                    header.size = width, height
-            elif inner == b"colr" and content[:4] == b"nclx" and header.code is None:
-                header.code = struct.unpack_from(">HH", content, 4)
-            elif inner == b"pixi" and len(content) > 5:
-                header.bits = max(header.bits, *content[5 : 5 + max(content[4], 1)])
-            elif inner == b"av1C" and len(content) > 2:
-                deep, twelve = content[2] & 0x40, content[2] & 0x20
-                header.bits = max(header.bits, (12 if twelve else 10) if deep else 8)
+    facts = boxed_picture(file)
+    limits.check_metadata(facts.metadata, name)
+    return Header(kind, facts.size, facts.bits, code=facts.code)
 
 
 def _jpeg2000(file: BinaryIO, start: bytes) -> Header:
-    """Size and depth from the SIZ segment of the codestream (ISO/IEC 15444-1, A.5.1)."""
-    place = 0
-    if not start.startswith(b"\xff\x4f"):
-        file.seek(0, io.SEEK_END)
-        found = [at for kind, at, _ in _box_list(file, 0, file.tell()) if kind == b"jp2c"]
-        if not found:
-            raise ValueError("no codestream")
-        place = found[0]
-    file.seek(place + 6)
-    content = file.read(40)
-    right, bottom, left, top = struct.unpack_from(">4I", content, 2)
-    return Header("JPEG2000", (right - left, bottom - top), (content[36] & 0x7F) + 1)
+    return Header("JPEG2000", *codestream(file, start))
 
 
 def _ppm(start: bytes) -> Header:

@@ -13,11 +13,8 @@ from dimrt.photo.coded import coded_profile
 from dimrt.photo.deep import EXTRA, squeezed, stretched
 from dimrt.photo.header import unreadable
 from dimrt.photo.limits import Limits
-from dimrt.photo.metadata import fitted_exif, fitted_xmp, normal_exif
+from dimrt.photo.metadata import BROKEN, fitted_exif, fitted_xmp, normal_exif
 from dimrt.photo.photo import Native, Photo, Samples
-
-DAMAGED = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)
-"""What pillow-heif raises on damaged files."""
 
 
 def heif_size(file: BinaryIO, name: str, limits: Limits) -> tuple[int, int]:
@@ -36,7 +33,7 @@ def read_heif(file: BinaryIO, name: str, limits: Limits) -> Photo:
     image, several = _opened(file, name, limits)
     try:
         samples = np.asarray(image)
-    except DAMAGED as error:
+    except BROKEN as error:
         raise unreadable(name, error) from error
     bits = int(image.info.get("bit_depth", 8))
     samples = stretched(samples, bits) if samples.dtype == np.uint16 else samples
@@ -87,7 +84,7 @@ def _opened(file: BinaryIO, name: str, limits: Limits) -> tuple[Any, bool]:
     try:
         opened = _library(name).open_heif(file, convert_hdr_to_8bit=False)
         image = opened[opened.primary_index]
-    except DAMAGED as error:
+    except BROKEN as error:
         raise unreadable(name, error) from error
     limits.check_size(image.size, name)
     return image, len(opened) > 1

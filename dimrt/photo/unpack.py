@@ -62,11 +62,13 @@ def _native(image: Image.Image) -> Native | None:
 
 def _palette(image: Image.Image) -> Pixels:
     """The palette as RGBA, uint8 [n, 4]."""
-    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    swatches = Image.fromarray(np.arange(len(colours), dtype=np.uint8)[None], mode="P")
-    swatches.palette = image.palette
-    swatches.info = dict(image.info)
-    palette: Pixels = np.asarray(swatches.convert("RGBA"))[0]
+    palette = np.array(image.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+    seen = image.info.get("transparency")
+    if isinstance(seen, bytes):
+        palette[:, 3] = 255
+        palette[: len(seen), 3] = np.frombuffer(seen, np.uint8)[: len(palette)]
+    elif isinstance(seen, int) and seen < len(palette):
+        palette[seen, 3] = 0
     return palette
 
 

@@ -125,6 +125,10 @@ def test_a_palette_is_kept_while_its_colours_suffice(seed: int, count: int, tran
     opacity = random.integers(0, 256, len(colours)).astype(np.uint8)
     photo = read_photo(encoded(image, "PNG", **({"transparency": opacity.tobytes()} if transparent else {})))
     np.testing.assert_array_equal(photo.pixels, colours[index])
+    assert photo.native is not None and photo.native.palette is not None
+    np.testing.assert_array_equal(photo.native.palette[: len(colours), :3], colours)
+    if transparent:
+        np.testing.assert_array_equal(photo.native.palette[: len(colours), 3], opacity)
     result = photo.pixels.copy()
     result[4, 4] = colours[0]
     data, notes = encode_photo("PNG", result, photo)
