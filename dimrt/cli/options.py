@@ -72,7 +72,12 @@ painting_options = apply(
         help="Seed of the start noise [default: the bundle's].",
     ),
     click.option(
-        "--quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="N", help="Of JPEG, WebP, AVIF and HEIC."
+        "--quality",
+        type=click.IntRange(1, 100),
+        default=95,
+        show_default=True,
+        metavar="N",
+        help="Of JPEG, WebP, AVIF and HEIC.",
     ),
 )
 
