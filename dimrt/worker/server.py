@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -111,6 +112,9 @@ class Server:
                 continue
             except FramingError as error:
                 self._inbox.put(error)
+                return
+            except MemoryError:
+                self._inbox.put(FramingError("a message was too large for the memory that is left"))
                 return
             except (OSError, ValueError):
                 message = None
@@ -270,10 +274,11 @@ class Server:
         """Cancel everything, and give files that are being written the time to be whole or gone."""
         for pending in list(self._pending.values()):
             self._cancel(pending.request.id)
+        end = time.monotonic() + GRACE
         if self._jobs is not None:
             self._jobs.close(timeout=GRACE)
         for follower in list(self._followers):
-            follower.join(GRACE)
+            follower.join(max(0.0, end - time.monotonic()))
 
 
 def _hello(limit: int) -> dict[str, Any]:

@@ -396,6 +396,23 @@ def test_named_pipes_carry_the_same(tmp_path: Path) -> None:
     assert kinds[0] == "hello"
 
 
+def test_a_program_that_reads_nothing_more_and_closes_its_end_does_not_keep_the_worker() -> None:
+    """The pictures that nobody takes are larger than a pipe holds."""
+    picture = png(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
+    with subprocess.Popen(STANDIN, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        for number in range(3):
+            request = {"type": "edit", "id": number, "instructions": ["invert"]}
+            client_module.write_message(worker.stdin, pack_message(request, {"photo": picture}))
+        kind = ""
+        while kind != "result":
+            message = client_module.read_message(worker.stdout)
+            assert message is not None
+            kind = message.header["type"]
+        worker.stdin.close()
+        assert worker.wait(SOON) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
