@@ -38,6 +38,9 @@ class WatchedEngine:
 class Watched:
     """Wraps a backend; `runs` holds the last run of every graph, of `language` the longest read and the last token."""
 
+    steady_rows = False
+    """Plans are written token by token, as the other side writes them."""
+
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.runs: dict[str, tuple[str, dict[str, Tensor], Any, dict[str, tuple[int, ...]]]] = {}

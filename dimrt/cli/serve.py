@@ -59,7 +59,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Serve edits to this machine: a page for the browser, and an HTTP endpoint.
+    """Serve a page and an HTTP endpoint to this machine.
 
     The first line printed is the page's address with the token in it.
     """

@@ -32,7 +32,7 @@ def command(
     target: str | None,
     threads: int | None,
 ) -> None:
-    """Serve edits over stdin and stdout, to a program that embeds dimrt.
+    """Serve edits over stdin and stdout to a program that embeds dimrt.
 
     Messages have a length, a JSON header and binary parts; `dimrt.worker.protocol` defines them, and
     `dimrt/worker/client.py` is a client in one file that needs the standard library only. The worker ends when its

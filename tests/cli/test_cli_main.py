@@ -31,7 +31,7 @@ def test_each_command_helps(dimrt: Dimrt, name: str) -> None:
     outcome = dimrt(name, "--help")
     assert outcome.code == 0
     assert outcome.out.startswith(f"Usage: dimrt {name}")
-    assert "--json" in outcome.out
+    assert "--json" in outcome.out or name == "worker"  # whose stdout belongs to the program that started it
 
 
 @pytest.mark.parametrize(
