@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt import editing
 from dimrt.autoencoder import Autoencoder
 from dimrt.backends.base import ROLES, Backend, Role, Tensor
 from dimrt.blueprint import Blueprint
@@ -86,12 +85,6 @@ class Chain:
         """Give back all memory: engines and what is kept of the last picture. What is used again is loaded again."""
         self._designer.forget()
         self._backend.close()
-
-    def edit(
-        self, subject: Subject, instruction: str, request: Request, phases: Phases
-    ) -> Generator[Event, None, EditResult]:
-        """Photo and instruction to edited photo."""
-        return editing.edit(self, subject, instruction, request, phases)
 
     def generate(self, prompt: str, request: Request, phases: Phases) -> Generator[Event, None, EditResult]:
         """Prompt to picture."""

@@ -7,10 +7,10 @@ whole photo; what changed in one place may then be painted once more, from neare
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dimrt.chain import Brief, Chain
 from dimrt.events import Event, PlanReady
 from dimrt.painter import Show, start_noise
 from dimrt.phases import Phases
@@ -28,9 +28,6 @@ from dimrt.request import Request
 from dimrt.result import EditResult
 from dimrt.subject import Subject
 
-if TYPE_CHECKING:
-    from dimrt.chain import Brief, Chain
-
 
 @dataclass(frozen=True)
 class Painting:
@@ -47,7 +44,7 @@ class Painting:
     part: Subject
     window: Box
     frame: Frame
-    brief: "Brief"
+    brief: Brief
     pixels: Floats
 
     @property
@@ -90,7 +87,7 @@ class Carried:
 
 
 def edit(
-    chain: "Chain", subject: Subject, instruction: str, request: Request, phases: Phases
+    chain: Chain, subject: Subject, instruction: str, request: Request, phases: Phases
 ) -> Generator[Event, None, EditResult]:
     """Photo and instruction to edited photo."""
     photo = subject.photo
@@ -115,7 +112,7 @@ def edit(
 
 
 def _paint(
-    chain: "Chain", subject: Subject, window: Box, instruction: str, request: Request, phases: Phases
+    chain: Chain, subject: Subject, window: Box, instruction: str, request: Request, phases: Phases
 ) -> Generator[Event, None, Painting]:
     """Design and paint one part of the photo."""
     part = subject if window == (0, 0, *subject.photo.size) else subject.part(window)
@@ -132,7 +129,7 @@ def _paint(
     return Painting(part, window, frame, brief, pixels)
 
 
-def _carry(chain: "Chain", painting: Painting, bounds: Bounds | None, request: Request) -> Carried:
+def _carry(chain: Chain, painting: Painting, bounds: Bounds | None, request: Request) -> Carried:
     """How the change between the part and its painting reaches full size."""
     assert request.composite != "none"
     icc = painting.part.photo.icc
@@ -143,7 +140,7 @@ def _carry(chain: "Chain", painting: Painting, bounds: Bounds | None, request: R
     return Carried(painting, source, after, choose(source, after, request.composite, bounds, everywhere), bounds)
 
 
-def _closer_window(chain: "Chain", carried: Carried, size: tuple[int, int], request: Request) -> Box | None:
+def _closer_window(chain: Chain, carried: Carried, size: tuple[int, int], request: Request) -> Box | None:
     """The window for painting the change once more, where that is asked for and a change in one place.
 
     "auto" does not: a perfect painter would gain 2 dB there and nano's gains nothing for twice the time, as it doesn't
@@ -155,7 +152,7 @@ def _closer_window(chain: "Chain", carried: Carried, size: tuple[int, int], requ
 
 
 def _closeup(
-    chain: "Chain", subject: Subject, window: Box, far: Carried, instruction: str, request: Request, phases: Phases
+    chain: Chain, subject: Subject, window: Box, far: Carried, instruction: str, request: Request, phases: Phases
 ) -> Generator[Event, None, tuple[Carried, Samples]]:
     """What changed, painted again from nearer, and the result; the one from afar where that shows something else.
 
@@ -201,7 +198,7 @@ def _finish(photo: Photo, carried: Carried) -> Samples:
     return image if photo.alpha is None else np.dstack([image, photo.alpha])
 
 
-def _as_painted(chain: "Chain", painting: Painting, request: Request, phases: Phases) -> EditResult:
+def _as_painted(chain: Chain, painting: Painting, request: Request, phases: Phases) -> EditResult:
     """The painted picture itself, in the photo's colours, as it's written with the photo's profile."""
     painted = from_painter(painting.pixels)
     levels = from_srgb(to_levels(painting.pixels), painting.part.photo.icc)
@@ -211,7 +208,7 @@ def _as_painted(chain: "Chain", painting: Painting, request: Request, phases: Ph
 
 
 def _result(
-    chain: "Chain", image: Samples, carried: Carried, first: Painting, request: Request, phases: Phases
+    chain: Chain, image: Samples, carried: Carried, first: Painting, request: Request, phases: Phases
 ) -> EditResult:
     painting = carried.painting
     painted = from_painter(painting.pixels)

@@ -14,6 +14,7 @@ from dimrt.backends.base import ROLES, Backend, Role
 from dimrt.backends.choose import DeviceName, open_backend
 from dimrt.bundle import Bundle, find_bundle
 from dimrt.chain import Brief, Chain
+from dimrt.editing import edit
 from dimrt.errors import ResourceError
 from dimrt.events import Event
 from dimrt.interop import CudaArray, from_device
@@ -133,7 +134,7 @@ class Editor:
             BundleError: the bundle paints from text only.
         """
         self._chain.check_task(True)
-        return Session(self, _photo(image))
+        return Session(self.events, _photo(image))
 
     def events(
         self, image: Picture | Subject | None, instruction: str, options: EditOptions = _DEFAULTS
@@ -156,7 +157,7 @@ class Editor:
                 subject = image
             else:
                 subject = yield from phases.once("read", lambda: Subject(_photo(image)))
-            return (yield from self._chain.edit(subject, instruction, request, phases))
+            return (yield from edit(self._chain, subject, instruction, request, phases))
 
     def design(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dimrt.errors import InputError
 from dimrt.events import Event
@@ -13,12 +13,17 @@ from dimrt.photo.read import Photo
 from dimrt.result import EditResult
 from dimrt.subject import Subject
 
-if TYPE_CHECKING:
-    from dimrt.editor import Editor
-
 KEPT = 4
 """Results kept for undo and redo, the last used ones; an older one is painted again, to the same bytes."""
 _DEFAULTS = EditOptions()
+
+
+class Events(Protocol):
+    """How an editor edits: `Editor.events`."""
+
+    def __call__(
+        self, image: Subject, instruction: str, options: EditOptions, /
+    ) -> Generator[Event, None, EditResult]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +50,10 @@ class Session:
         photo: the original.
     """
 
-    def __init__(self, editor: "Editor", photo: Photo) -> None:
+    def __init__(self, events: Events, photo: Photo) -> None:
         """`Editor.open` is the usual way."""
         self.photo = photo
-        self._editor = editor
+        self._events = events
         self._subject = Subject(photo)
         self._states: list[State] = [()]
         self._now = 0
@@ -78,7 +83,7 @@ class Session:
         Errors as `Editor.edit`.
         """
         subject = self._subject if base is None else Subject(_edited(self.photo, base))
-        return self._editor.events(subject, merged(instructions), options)
+        return self._events(subject, merged(instructions), options)
 
     def edit(
         self,
