@@ -49,11 +49,7 @@ def run(
         for reader in readers:
             reader.start()
         try:
-            # A worker that died at once can't be told anything; its exit status says more.
-            with suppress(BrokenPipeError):
-                # The pipe stays open: a worker whose stdin ends has lost its parent, and leaves.
-                process.stdin.write(msgspec.json.encode(job) + b"\n")
-                process.stdin.flush()
+            _tell(process.stdin, job)
             answer = _follow(lines, graph, on_step, cancel)
         except BaseException:
             process.kill()
@@ -67,6 +63,16 @@ def run(
         kind = BundleError if answer.kind == "BundleError" else ResourceError
         raise kind(f"graph `{graph}`: {answer.message}")
     raise ResourceError(f"graph `{graph}`: {_how_it_died(process.returncode, b''.join(words))}")
+
+
+def _tell(pipe: IO[bytes], job: Job) -> None:
+    """Hand over the job. The pipe stays open: a worker whose stdin ends has lost its parent, and leaves."""
+    try:
+        pipe.write(msgspec.json.encode(job) + b"\n")
+        pipe.flush()
+    except BrokenPipeError:  # a worker that died at once can't be told anything; its exit status says more
+        with suppress(BrokenPipeError):
+            pipe.close()
 
 
 def _follow(

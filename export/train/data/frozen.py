@@ -99,7 +99,7 @@ class Frozen:
 
     def view(self, photo: Photo) -> VisionInput:
         """The picture of a turn, prepared for the designer."""
-        return prepare(photo.pixels, self.facts.vision, condition_size(self.facts.vision), photo.alpha)
+        return prepare(photo.pixels, self.facts.vision, condition_size(self.facts.vision), photo.alpha, photo.icc)
 
     @torch.no_grad()
     def conditions(self, turns: Sequence[Turn], views: Sequence[VisionInput] | None) -> list[Tensor]:

@@ -68,7 +68,6 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "link": ("outside the folder", lambda folder, row: link_out(folder / row["image_path"])),
     "no picture": ("unreadable picture", lambda folder, row: (folder / row["image_path"]).write_bytes(b"<html>")),
     "empty file": ("unreadable picture", lambda folder, row: (folder / row["image_path"]).write_bytes(b"")),
-    "16 bits": ("unreadable picture", lambda folder, row: deep(folder / row["image_path"])),
     "one pixel": ("picture size", lambda folder, row: blank(folder / row["image_path"], (1, 1))),
     "a ribbon": ("picture size", lambda folder, row: blank(folder / row["image_path_target"], (900, 20))),
     "too many pixels": ("unreadable picture", lambda folder, row: bomb(folder / row["image_path"])),
@@ -80,10 +79,6 @@ def link_out(path: Path) -> None:
     path.unlink()
     outside = save(path.parent.parent.parent / "outside.png", np.zeros((128, 128, 3), np.uint8))
     path.symlink_to(outside)
-
-
-def deep(path: Path) -> None:
-    Image.fromarray(np.zeros((128, 128), np.uint16)).save(path)
 
 
 def blank(path: Path, size: tuple[int, int]) -> None:
