@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -223,15 +224,20 @@ def test_a_process_killed_in_the_middle_is_reported(nano: Bundle, rtx: None, tmp
     if sys.platform != "linux":
         pytest.skip("finds the process by /proc")
 
+    over = threading.Event()
+
     def kill() -> None:
-        while (child := building_process()) is None:
-            time.sleep(0.005)
-        os.kill(child, signal.SIGKILL)
+        while not over.wait(0.005):
+            if (child := building_process()) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(ResourceError, match=r"`step`.*killed by signal 9.*memory"):
         build_bundle(nano, TARGET, graphs=["step"], cache=tmp_path / "cache")
+    over.set()
+    killer.join()
     assert names_in(tmp_path / "cache") == []
 
 
