@@ -122,8 +122,11 @@ def _paint(
     noise = start_noise(request.seed, chain.shape(source))
     show: Show | None = None
     if request.previews:
-        previewer = Previewer(chain.to_host(source), to_painter(part.photo, frame))
-        show = previewer.show if part is subject else in_place(previewer.show, subject.photo, window)
+        if frame not in part.previewers:
+            part.previewers[frame] = Previewer(chain.to_host(source), to_painter(part.photo, frame))
+        show = part.previewers[frame].show
+        if part is not subject:
+            show = in_place(show, subject.photo, window)
     latent = yield from chain.paint(brief, source, noise, request, phases, show)
     pixels = yield from phases.once("decode", partial(chain.decode, latent))
     return Painting(part, window, frame, brief, pixels)

@@ -7,6 +7,7 @@ from dimrt.manifest import Vision
 from dimrt.photo.fit import Frame
 from dimrt.photo.planes import Box
 from dimrt.photo.read import Photo
+from dimrt.preview import Previewer
 from dimrt.vision import VisionInput, prepare
 
 PARTS = 4
@@ -22,12 +23,14 @@ class Subject:
         photo: as it was read.
         latents: float32 [1, C, h, w], by the frame in which the painter sees the photo.
         decoded: float32 [H, W, 3], 0 to 255: those latents as pixels again.
+        previewers: what shows latents on their way as small pictures, fitted to those of the photo.
     """
 
     def __init__(self, photo: Photo) -> None:
         self.photo = photo
         self.latents: dict[Frame, NDArray[np.float32]] = {}
         self.decoded: dict[Frame, NDArray[np.float32]] = {}
+        self.previewers: dict[Frame, Previewer] = {}
         self._views: dict[tuple[int, int], VisionInput] = {}
         self._parts: dict[Box, Subject] = {}
 
