@@ -10,18 +10,12 @@ import pytest
 pytest.importorskip("playwright", reason="the page is tested through playwright")
 pytest.importorskip("starlette", reason="the page belongs to dimrt[serve]")
 
-from page_harness import COFFEE, COFFEE_SIZE, Visit, chromium, edit, nano_server, open_photo, wait_result
+from page_harness import COFFEE, COFFEE_SIZE, Visit, edit, nano_server, open_photo, wait_result
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, expect
 
 SEPIA = "make it look like an old sepia photo"
 WARMER = "make it warmer"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("playwright", reason="the page is tested through playwright")
 pytest.importorskip("starlette", reason="the page belongs to dimrt[serve]")
 
-from page_harness import Visit, chromium, edit, open_photo, wait_result
+from page_harness import Visit, edit, open_photo, wait_result
 from page_standin import StandIn
 from playwright.sync_api import Browser, Page, expect
 
@@ -52,24 +52,6 @@ CONTRAST = """() => {
     }
     return faint;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def running(browser: Browser) -> Iterator[StandIn]:
-    with StandIn() as standin:
-        yield standin
-
-
-@pytest.fixture
-def server(running: StandIn) -> StandIn:
-    running.reset()
-    return running
 
 
 def states(page: Page, server: StandIn) -> Iterator[str]:

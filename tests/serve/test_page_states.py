@@ -10,30 +10,12 @@ import pytest
 pytest.importorskip("playwright", reason="the page is tested through playwright")
 pytest.importorskip("starlette", reason="the page belongs to dimrt[serve]")
 
-from page_harness import COFFEE, COFFEE_SIZE, Visit, chromium, edit, open_photo, wait_result
+from page_harness import COFFEE, COFFEE_SIZE, Visit, edit, open_photo, wait_result
 from page_standin import PLAN, TOKEN, StandIn
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 WISH = "give it evening light"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def running(browser: Browser) -> Iterator[StandIn]:
-    with StandIn() as standin:
-        yield standin
-
-
-@pytest.fixture
-def server(running: StandIn) -> StandIn:
-    running.reset()
-    return running
 
 
 @pytest.fixture
