@@ -70,7 +70,9 @@ def test_a_graph_computes_what_its_numbers_say(dim: DIM, tmp_path: Path, form: s
     x = through_activation(path, "first", x) @ weights["first"] + biases[0]
     x = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
     x = through_activation(path, "second", x) @ weights["second"] + biases[1]
-    assert relative(run(path, feeds)[0], x) < (2e-3 if form == "fp8" else 2e-5)
+    # Hidden values in float16 near the border of two fp8 values (an eighth apart) fall to the one side or the other
+    # as the processor sums: 0.002 to 0.008 in all. Unrounded activations would be 0.037 away.
+    assert relative(run(path, feeds)[0], x) < (0.015 if form == "fp8" else 2e-5)
     floats = [layer.weight.detach().numpy().T for layer in (dim.connector[0], dim.connector[2])]
     for name, weight in zip(("first", "second"), floats, strict=True):
         assert 1e-4 < relative(weights[name], weight) < {"w4a16": 0.12, "fp8": 0.03}.get(form, 0.01)
