@@ -1,0 +1,90 @@
+"""NVML: energy of an NVIDIA card, through the driver's own library (no Python package needed).
+
+Function names, units and result codes: NVIDIA's NVML API reference. `nvmlDeviceGetTotalEnergyConsumption` (millijoules
+since the driver was loaded; Volta and later) is used where there is one, `nvmlDeviceGetPowerUsage` (milliwatts) else.
+"""
+
+import ctypes
+import os
+import sys
+import time
+from ctypes.util import find_library
+from pathlib import Path
+from typing import Any
+
+from dimrt.measure.energy import Rails
+
+MILLI = 1e-3
+SUCCESS, NOT_SUPPORTED = 0, 3
+NAME_BYTES = 96
+
+
+class Nvml:
+    """The energy counter of one card; where it has none, its power added up from reading to reading."""
+
+    def __init__(self, library: Any, card: int = 0) -> None:
+        """Raises OSError where there is no such card or it tells neither energy nor power."""
+        self._library = library
+        _check(library, library.nvmlInit_v2())
+        count = ctypes.c_uint()
+        _check(library, library.nvmlDeviceGetCount_v2(ctypes.byref(count)))
+        if card >= count.value:
+            raise OSError(f"the driver lists {count.value} cards, none with the number {card}")
+        self._card = ctypes.c_void_p()
+        _check(library, library.nvmlDeviceGetHandleByIndex_v2(card, ctypes.byref(self._card)))
+        name = ctypes.create_string_buffer(NAME_BYTES)
+        _check(library, library.nvmlDeviceGetName(self._card, name, NAME_BYTES))
+        self._name = name.value.decode(errors="replace")
+        energy = ctypes.c_ulonglong()
+        code = library.nvmlDeviceGetTotalEnergyConsumption(self._card, ctypes.byref(energy))
+        if code not in (SUCCESS, NOT_SUPPORTED):
+            _check(library, code)
+        self._counts = code == SUCCESS
+        self._joules, self._last = 0.0, (time.perf_counter(), 0.0 if self._counts else self._watts())
+        which = f" (card {card} of {count.value})" if count.value > 1 else ""
+        self.rails = Rails(
+            name=f"NVML {'energy' if self._counts else 'power'} of {self._name}{which}",
+            scope="the graphics card",
+            whole=(self._name,),
+        )
+
+    def read(self) -> dict[str, float]:
+        """Joules since some moment."""
+        if self._counts:
+            energy = ctypes.c_ulonglong()
+            _check(self._library, self._library.nvmlDeviceGetTotalEnergyConsumption(self._card, ctypes.byref(energy)))
+            return {self._name: energy.value * MILLI}
+        (before, low), (now, high) = self._last, (time.perf_counter(), self._watts())
+        self._joules, self._last = self._joules + (low + high) / 2 * (now - before), (now, high)
+        return {self._name: self._joules}
+
+    def _watts(self) -> float:
+        power = ctypes.c_uint()
+        _check(self._library, self._library.nvmlDeviceGetPowerUsage(self._card, ctypes.byref(power)))
+        return power.value * MILLI
+
+
+def find(card: int = 0) -> tuple[Nvml | None, str]:
+    """A card's counter; or None and why there is none."""
+    path = _library_path()
+    if path is None:
+        return None, "no NVML: the NVIDIA driver's library isn't installed"
+    try:
+        return Nvml(ctypes.CDLL(path), card), ""
+    except (OSError, AttributeError) as error:  # AttributeError: a function that this driver hasn't
+        return None, f"NVML ({path}) tells no power: {error}"
+
+
+def _library_path() -> str | None:
+    """Where the driver puts it; None where there is none."""
+    if sys.platform == "win32":
+        path = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll"
+        return str(path) if path.exists() else None
+    return find_library("nvidia-ml")
+
+
+def _check(library: Any, code: int) -> None:
+    """Raise what a failed call means, as the OSError that readers of counters expect."""
+    if code != SUCCESS:
+        library.nvmlErrorString.restype = ctypes.c_char_p
+        raise OSError(f"{library.nvmlErrorString(code).decode(errors='replace')} (NVML code {code})")
