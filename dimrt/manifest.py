@@ -49,8 +49,19 @@ class Measured(Frozen, frozen=True):
     layers: int | None = None
 
 
+class GraphWork(Frozen, frozen=True):
+    """What one run has to do, as polynomials in the graph's named dimensions (as `Graph.activations`).
+
+    `operations` of products by the number format they are computed in ("float32", "float16", "int8", "fp8"), a
+    multiply-add counting two; `intermediate`: bytes of all tensors between nodes, each counted once.
+    """
+
+    operations: dict[str, dict[str, float]]
+    intermediate: dict[str, float]
+
+
 class Graph(Frozen, frozen=True):
-    """One ONNX file (path relative to the bundle), its I/O contract and its measured error.
+    """One ONNX file (path relative to the bundle), its I/O contract, its measured error and its work.
 
     `activations` are polynomials in the named dimensions, in bytes: the largest of them bounds what the graph's
     intermediate tensors take at once. Each maps a product of names ("tokens*length", "" for a constant) to a factor.
@@ -61,6 +72,7 @@ class Graph(Frozen, frozen=True):
     outputs: tuple[TensorSpec, ...]
     error: Measured
     activations: tuple[dict[str, float], ...] = ()
+    work: GraphWork | None = None
 
 
 class Vision(Frozen, frozen=True):

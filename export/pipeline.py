@@ -13,6 +13,7 @@ from dimrt.errors import Cancelled, CheckFailed, CheckpointError, InputError, Re
 from dimrt.export import facts, graphs
 from dimrt.export.graphs.activations import activations
 from dimrt.export.graphs.contract import GraphDefinition
+from dimrt.export.graphs.work import work
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.published import HUB_IDS
 from dimrt.export.model.source import Source
@@ -265,6 +266,7 @@ class _Export:
             outputs=definition.outputs,
             error=Measured(max_abs=0.0, relative=0.0, limit=limit, cases=0),
             activations=activations(model),
+            work=work(model),
         )
         return files, record
 

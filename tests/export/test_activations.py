@@ -6,22 +6,10 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_graphs import FLOAT, HALF, graph, tensor
 
 from dimrt.export.graphs import polynomial
 from dimrt.export.graphs.activations import activations
-
-FLOAT = ir.TensorType(ir.DataType.FLOAT)
-HALF = ir.TensorType(ir.DataType.FLOAT16)
-
-
-def tensor(name: str, *shape: int | str, kind: ir.TensorType = FLOAT) -> ir.Value:
-    return ir.Value(name=name, shape=ir.Shape(shape), type=kind)
-
-
-def graph(inputs: list[ir.Value], nodes: list[tuple[str, list[ir.Value], ir.Value]]) -> ir.Model:
-    """The last node's result is the graph's output."""
-    made = [ir.Node("", kind, sources, outputs=[result]) for kind, sources, result in nodes]
-    return ir.Model(ir.Graph(inputs, [nodes[-1][2]], nodes=made, opset_imports={"": 24}, name="test"), ir_version=10)
 
 
 def test_a_tensor_lives_from_its_maker_to_its_last_reader() -> None:
