@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dimrt.measure import nvml, rapl, tegrastats
+from dimrt.measure import jetson, nvml, rapl
 from dimrt.measure.energy import CounterMeter, Counters, Meter, Power, Rails
 
 __all__ = ["Meter", "Power", "find_meter", "why_none"]
 
 
 def find_meter(
-    card: int | None = 0, *, command: Sequence[str] = tegrastats.COMMAND, root: Path = rapl.POWERCAP
+    card: int | None = 0, *, command: Sequence[str] = jetson.COMMAND, root: Path = rapl.POWERCAP
 ) -> Meter | None:
     """The meter of all that the machine lets be measured; None where it lets nothing (`why_none` says why).
 
@@ -23,7 +23,7 @@ def find_meter(
 
 
 def why_none(
-    card: int | None = 0, *, command: Sequence[str] = tegrastats.COMMAND, root: Path = rapl.POWERCAP
+    card: int | None = 0, *, command: Sequence[str] = jetson.COMMAND, root: Path = rapl.POWERCAP
 ) -> str | None:
     """What every kind of meter lacks here, and what to do about it; None where there is a meter."""
     meter, reasons = _look(card, command, root)
@@ -31,7 +31,7 @@ def why_none(
 
 
 def _look(card: int | None, command: Sequence[str], root: Path) -> tuple[Meter | None, list[str]]:
-    board, reason = tegrastats.find(command)
+    board, reason = jetson.find(command)
     if board is not None:
         return board, []
     reasons = [reason]
