@@ -25,6 +25,7 @@ COMMANDS = {
     "build": "Build the TensorRT engines of a bundle.",
     "engines": "List, look at and remove built engines.",
     "estimate": "Say how much memory an edit takes, and whether it fits.",
+    "bench": "Measure this device: its ceilings, each graph, whole edits.",
     "info": "Say what is in a bundle.",
     "verify": "Check every byte of a bundle against its manifest.",
     "doctor": "Check this machine and say what is missing.",

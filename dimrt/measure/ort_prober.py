@@ -1,0 +1,78 @@
+"""Ceilings through ONNX Runtime, on the processor or on a CUDA card: what its own kernels reach."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from dimrt.backends.onnxruntime import PROVIDERS
+from dimrt.errors import ResourceError
+from dimrt.measure.board import usable_cores
+from dimrt.measure.ceilings import LARGE, Bandwidth, host_bandwidth, operands
+from dimrt.measure.onnxwriter import copy_model, product_model
+from dimrt.measure.samples import Amount, timed
+
+SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+NO_FP8 = "ONNX Runtime's MatMul takes no fp8"
+REFUSALS = (
+    native.EPFail,
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.NotImplemented,
+    native.RuntimeException,
+)
+_ERRORS_ONLY = 3
+
+
+class OrtProber:
+    """See `dimrt.measure.ceilings.Prober`."""
+
+    def __init__(self, device: str, threads: int | None = None) -> None:
+        """Use "cpu" or "cuda"; `threads` as the backend has it, None for all that ONNX Runtime takes by itself."""
+        self._device = device
+        self._asked = threads
+        self.threads = (threads or usable_cores()) if device == "cpu" else None
+        self.sizes: tuple[int, ...] = SIZES[device]
+
+    def bandwidth(self, amount: Amount) -> Bandwidth:
+        """Of the processor through numpy; of a card through a graph that reads and writes a large tensor."""
+        if self.threads is not None:
+            return host_bandwidth(self.threads, amount)
+        run = self._bound(copy_model(LARGE), np.ones(LARGE, np.float32))
+        nbytes = 4 * LARGE
+        seconds = timed(run, amount, warm_up=2)
+        return Bandwidth(None, 2 * nbytes / min(seconds), nbytes, "a graph that reads and writes one tensor")
+
+    def product(self, kind: str, size: int) -> Callable[[], None]:
+        """MatMul, or MatMulInteger for int8, with constant weights."""
+        if kind == "fp8":
+            raise ResourceError(NO_FP8)
+        left, right = operands(kind, size)
+        if kind != "int8":
+            return self._bound(product_model("MatMul", size, right, inputs=kind, outputs=kind), left)
+        inputs = "uint8"
+        if self._device == "cuda":  # its kernel takes signed numbers alone
+            left, inputs = left.view(np.int8), "int8"
+        return self._bound(product_model("MatMulInteger", size, right, inputs=inputs, outputs="int32"), left)
+
+    def _bound(self, model: bytes, values: NDArray[Any]) -> Callable[[], None]:
+        """A run with its input on the device and its output left there."""
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self._asked is not None:
+            options.intra_op_num_threads = self._asked
+        try:
+            session = ort.InferenceSession(model, options, providers=[PROVIDERS[self._device]])
+            binding = session.io_binding()
+            binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(values, self._device, 0))
+            binding.bind_output("y", self._device)
+            session.run_with_iobinding(binding)
+            binding.bind_ortvalue_output("y", binding.get_outputs()[0])
+        except REFUSALS as error:
+            raise ResourceError(f"ONNX Runtime refuses it ({str(error).splitlines()[0]})") from error
+        return lambda: session.run_with_iobinding(binding)

@@ -1,0 +1,355 @@
+"""The whole measurement in its order: card, ceilings, a cold process, warm edits, graphs by themselves, a long run."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from dimrt.backends.base import Backend
+from dimrt.backends.onnxruntime import PROVIDERS, OrtBackend
+from dimrt.bundle import Bundle
+from dimrt.editor import Editor
+from dimrt.errors import DimrtError, ResourceError
+from dimrt.measure import ceilings, clocks, cold, graphs, scene
+from dimrt.measure.card import device_card
+from dimrt.measure.edits import Case, Edits, edit_photo, run_edits
+from dimrt.measure.energy import Meter, Power
+from dimrt.measure.power import find_meter, why_none
+from dimrt.measure.recorder import Recorder
+from dimrt.measure.samples import Amount, summary
+from dimrt.version import __version__
+
+FORMAT = 1
+"""Of the document."""
+WARM_UP_PHOTO, LONG_RUN_PHOTO = 1_000_000, 2_000_000
+"""Numbers of the first photos of the warm-up and of the long run; those of the rounds begin at 0."""
+LONG_RUN_PHOTOS = 4
+"""Photos that the long run goes round in; of one photo to the next nothing is kept."""
+DRIFT_OF = 6
+"""Edits that a long run must have for its beginning to be compared with its end."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        edits, runs, probes: rounds of edits, runs of each graph, runs of each ceiling.
+        warm_up: edits that don't count, before the rounds.
+        sustained: seconds of edits in a row; 0 for none.
+        idle: seconds in which the meter sees the idle machine.
+        colds: for each cold process, whether the page cache is dropped before it.
+        graphs: which to measure; None for all.
+        quick: whether this is the short form.
+    """
+
+    edits: Amount
+    runs: Amount
+    probes: Amount
+    warm_up: int
+    sustained: float
+    idle: float
+    colds: tuple[bool, ...]
+    graphs: tuple[str, ...] | None = None
+    quick: bool = False
+
+
+FULL = Plan(
+    edits=Amount(10, 64, 60.0),
+    runs=Amount(10, 200, 5.0),
+    probes=Amount(5, 30, 1.0),
+    warm_up=2,
+    sustained=60.0,
+    idle=3.0,
+    colds=(True, False),
+)
+QUICK = Plan(
+    edits=Amount(3, 10, 3.0),
+    runs=Amount(5, 100, 0.5),
+    probes=Amount(3, 5, 0.2),
+    warm_up=1,
+    sustained=0.0,
+    idle=1.0,
+    colds=(True,),
+    quick=True,
+)
+
+
+class Listener(Protocol):
+    """Who is told how far it is."""
+
+    def stage(self, text: str) -> None:
+        """Something is about to be measured."""
+
+    def part(self, name: str, document: dict[str, Any]) -> None:
+        """A part of the document is complete: "card", "ceilings", "cold", "edit", "graphs", "sustained"."""
+
+
+def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str, Any]:
+    """Measure, and return the whole document.
+
+    Args:
+        case: what.
+        plan: how much.
+        listener: told of every stage, and of every finished part with the document so far.
+        command: the command line, without folders.
+
+    Raises:
+        InputError: no such graph, or a case that can't be run.
+        BundleError, ResourceError: as `Editor.edit`.
+    """
+    bundle = case.open()
+    if case.plan_tokens is None and scene.is_random(bundle):
+        case = replace(case, plan_tokens=scene.RANDOM_PLAN)
+        bundle = case.open("layout")
+    names = graphs.chosen(bundle, plan.graphs)
+    free_before = gpu_free()
+    backend = case.backend(bundle)
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "dimrt": __version__,
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "card": device_card(backend.name, case.threads),
+        "bundle": _bundle(bundle),
+        "settings": _settings(case, plan, bundle),
+    }
+    listener.part("card", document)
+    missing = backend.missing()
+    for graph in backend.build(missing):
+        listener.stage(f"built the engine of {graph}")
+    listener.stage("ceilings")
+    found = ceilings.measure(prober(backend, case.threads), plan.probes, quick=plan.quick)
+    document["ceilings"] = found.document()
+    listener.part("ceilings", document)
+    document["cold"] = [_cold(case, bundle, drop, listener) for drop in plan.colds]
+    listener.part("cold", document)
+    meter = find_meter(None if _on_processor(backend) else 0)
+    idle = _idle(meter, plan, listener)
+    editor = Editor(bundle, backend)
+    try:
+        edits = _warm(editor, case, plan, document, listener)
+        listener.part("edit", document)
+        document["graphs"] = _graphs(bundle, backend, case, names, found, plan, listener)
+        _join_cold(document)
+        listener.part("graphs", document)
+        document["memory"] = _memory(document["cold"], free_before)
+        document["sustained"], document["power"] = _sustained(editor, case, plan, meter, idle, edits, listener)
+    finally:
+        editor.close()
+    if meter is None:
+        document["power_why"] = why_none(None if _on_processor(backend) else 0)
+    document["after"] = clocks.state()
+    document["throttled"] = clocks.throttled(document["card"]["state"], document["after"])
+    document["card"]["provider"] = backend.name  # a graph that could not be captured is known only now
+    listener.part("sustained", document)
+    return document
+
+
+def prober(backend: Backend, threads: int | None) -> ceilings.Prober:
+    """What measures the ceilings of a backend's device."""
+    from dimrt.measure.ort_prober import OrtProber
+
+    if isinstance(backend, OrtBackend):
+        return OrtProber("cpu" if _on_processor(backend) else "cuda", threads)
+    from dimrt.measure.cuda_prober import CudaProber
+
+    return CudaProber()
+
+
+def gpu_free() -> int | None:
+    """Bytes free on the GPU; None where there is none, or nothing to ask it with."""
+    from dimrt.backends.cuda import Device
+
+    try:
+        return Device().memory()[0]
+    except ResourceError:
+        return None
+
+
+def _on_processor(backend: Backend) -> bool:
+    return PROVIDERS["cpu"] in backend.name
+
+
+def _bundle(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "recipe": manifest.recipe,
+        "task": manifest.painter.task,
+        "digest": bundle.digest,
+        "bytes": sum(record.size for record in manifest.files.values()),
+        "random": scene.is_random(bundle),
+    }
+
+
+def _settings(case: Case, plan: Plan, bundle: Bundle) -> dict[str, Any]:
+    schedule, resolution = bundle.manifest.schedule, bundle.manifest.resolution
+    return {
+        "quick": plan.quick,
+        "device": case.device,
+        "target": Path(case.target).name if case.target else None,
+        "threads": case.threads,
+        "steps": case.steps or schedule.steps,
+        "guidance_scale": schedule.guidance_scale if case.guidance is None else case.guidance,
+        "side": resolution.side,
+        "plan_tokens": case.plan_tokens,
+        "photo": list(scene.SIZE),
+        "instructions": list(scene.INSTRUCTIONS),
+        "amounts": {"edits": asdict(plan.edits), "runs": asdict(plan.runs), "probes": asdict(plan.probes)},
+        "warm_up": plan.warm_up,
+        "sustained_s": plan.sustained,
+        "query": "one edit: from the bytes of a JPEG (a second edit: from the instruction) to the picture's pixels",
+        "cold": "a new process: Python starts, every byte of the bundle is checked, graphs are loaded, one edit",
+    }
+
+
+def _cold(case: Case, bundle: Bundle, drop: bool, listener: Listener) -> dict[str, Any]:
+    listener.stage("a cold process")
+    files = [bundle.path / name for name in bundle.manifest.files]
+    try:
+        return cold.first_edit(case.as_json(), files, drop=drop)
+    except ResourceError as error:
+        return {"error": str(error)}
+
+
+def _warm(editor: Editor, case: Case, plan: Plan, document: dict[str, Any], listener: Listener) -> Edits:
+    """Warm edits into the document: first and second ones of many photos, and the decoding in them."""
+    listener.stage("warming up")
+    for number in range(plan.warm_up):
+        for _ in edit_photo(editor, case, WARM_UP_PHOTO + number):
+            pass
+    listener.stage("edits")
+    edits = run_edits(editor, case, plan.edits.turns())
+    seconds = [edit.seconds for edit in edits.first]
+    document["edit"] = {
+        "cold_s": next((run["seconds"] for run in document["cold"] if "seconds" in run), None),
+        "first_s": median(seconds),
+        **summary(seconds),
+        "phases": edits.phases(),
+        "second_edit_s": [round(edit.seconds, 7) for edit in edits.second],
+        "second": summary([edit.seconds for edit in edits.second]) if edits.second else None,
+    }
+    document["decode"] = _decode(edits)
+    return edits
+
+
+def _decode(edits: Edits) -> dict[str, Any] | None:
+    """Tokens of the plans and how fast they came, over the whole phase (reading the prompt included)."""
+    written = [(edit.writing, edit.phases["plan"]) for edit in edits.first if edit.writing and edit.writing.tokens]
+    if not written:
+        return None
+    return {
+        "tokens_per_s": median(writing.tokens / seconds for writing, seconds in written),
+        "tokens_per_pass": median(writing.tokens / writing.passes for writing, _ in written),
+        "tokens": [writing.tokens for writing, _ in written],
+        "passes": [writing.passes for writing, _ in written],
+        "plan_s": [round(seconds, 7) for _, seconds in written],
+    }
+
+
+def _graphs(
+    bundle: Bundle,
+    backend: Backend,
+    case: Case,
+    names: list[str],
+    found: ceilings.Ceilings,
+    plan: Plan,
+    listener: Listener,
+) -> dict[str, dict[str, Any]]:
+    recorder = Recorder(backend, bundle.manifest.graphs)
+    watched: Any = recorder
+    for _ in edit_photo(Editor(bundle, watched), case, 0, again=False):
+        pass
+
+    def tell(name: str) -> None:
+        listener.stage(f"graph {name}")
+
+    return graphs.measure(bundle, backend, recorder, names, found, plan.runs, tell)
+
+
+def _join_cold(document: dict[str, Any]) -> None:
+    """Give each graph the seconds of its loading and first run in the first cold process."""
+    loads: dict[str, Any] = next((run["graphs"] for run in document["cold"] if "graphs" in run), {})
+    for entry in document["graphs"].values():
+        held = loads.get(entry["graph"])
+        entry["cold_s"] = held["load_s"] + (held["first_run_s"] or 0.0) if held else None
+
+
+def _memory(colds: list[dict[str, Any]], free_before: int | None) -> dict[str, Any]:
+    """Of a process that made one edit: the measuring process itself holds the ceilings' arrays."""
+    peaks = [run["peak_rss_bytes"] for run in colds if run.get("peak_rss_bytes")]
+    free = gpu_free()
+    device = None if free is None or free_before is None else max(free_before - free, 0)
+    return {"peak_rss_bytes": max(peaks, default=None), "device_bytes": device}
+
+
+def _idle(meter: Meter | None, plan: Plan, listener: Listener) -> float | None:
+    """Watts of the machine before anything runs; None without a meter."""
+    if meter is None:
+        return None
+    listener.stage("idle power")
+    return _metered(meter, lambda: time.sleep(plan.idle))[1].mean_watts
+
+
+def _sustained(
+    editor: Editor, case: Case, plan: Plan, meter: Meter | None, idle: float | None, warm: Edits, listener: Listener
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Edits in a row for some time, and the power they take; without such a run power is taken of a few edits."""
+    if plan.sustained == 0 and meter is None:
+        return None, None
+    listener.stage("edits in a row")
+    photos = range(LONG_RUN_PHOTO, LONG_RUN_PHOTO + LONG_RUN_PHOTOS)
+    for number in photos:
+        scene.photo(number)
+    count = len(warm.first)
+    amount = Amount(1, 1_000_000, plan.sustained) if plan.sustained else Amount(count, count, 0)
+
+    def work() -> Edits:
+        return run_edits(editor, case, (photos[n % len(photos)] for n in amount.turns()), again=False)
+
+    edits, power = (work(), None) if meter is None else _metered(meter, work)
+    found = None if plan.sustained == 0 else _lasting(edits)
+    return found, None if power is None else _power(power, len(edits.first), idle)
+
+
+def _metered(meter: Meter, work: Callable[[], Any]) -> tuple[Any, Power]:
+    """Work with the meter running, which is stopped whatever happens."""
+    meter.start()
+    try:
+        done = work()
+    except (DimrtError, KeyboardInterrupt):
+        meter.stop()
+        raise
+    return done, meter.stop()
+
+
+def _lasting(edits: Edits) -> dict[str, Any]:
+    """Edits in a row. `drift` compares the last third's median with the first third's: 0.1 is 10 % slower."""
+    seconds = [edit.seconds for edit in edits.first]
+    third = len(seconds) // 3
+    enough = len(seconds) >= DRIFT_OF
+    return {
+        "seconds": edits.at[-1] + seconds[-1],
+        "at_s": edits.at,
+        **summary(seconds),
+        "drift": median(seconds[-third:]) / median(seconds[:third]) - 1 if enough else None,
+    }
+
+
+def _power(power: Power, edits: int, idle: float | None) -> dict[str, Any]:
+    return {
+        "meter": power.meter,
+        "scope": power.scope,
+        "seconds": power.seconds,
+        "watts": [[round(at, 3), round(watts, 3)] for at, watts in power.watts],
+        "mean_watts": power.mean_watts,
+        "idle_watts": idle,
+        "rails": power.rails,
+        "joules": power.joules,
+        "edits": edits,
+        "joules_per_edit": power.joules / edits,
+    }
