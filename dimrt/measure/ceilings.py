@@ -42,12 +42,15 @@ class Prober(Protocol):
     def bandwidth(self, amount: Amount) -> "Bandwidth":
         """Bytes per second of reading and of copying."""
 
-    def product(self, kind: str, size: int) -> Callable[[], None]:
-        """A product of two square matrices, ready to be run.
+    def product(self, kind: str, size: int) -> tuple[Callable[[], None], int]:
+        """Products of two square matrices, ready to be run, and how many of them a call runs.
 
         Raises:
             ResourceError: the runtime has none in this format; the message says why.
         """
+
+    def close(self) -> None:
+        """Give everything back."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
     for kind in FORMATS:
         try:
             for size in sizes:
-                seconds = timed(prober.product(kind, size), amount, warm_up=1)
+                run, products = prober.product(kind, size)
+                seconds = [value / products for value in timed(run, amount, warm_up=1)]
                 found.samples[f"{kind} {size}"] = [round(value, 7) for value in seconds]
                 found.matmul[kind] = max(found.matmul.get(kind, 0.0), 2 * size**3 / min(seconds))
         except ResourceError as error:
@@ -150,9 +154,9 @@ def last_cache_bytes(root: Path = CACHES) -> int:
 
 
 def operands(kind: str, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Two square matrices with values that neither overflow nor are all alike."""
+    """What enters a product, and its weights: values between -1 and 1, the weights of fp8 as its bytes (below 127: no NaN)."""
     random = np.random.Generator(np.random.PCG64(size))
-    if kind == "int8":
-        return random.integers(0, 255, (size, size), np.uint8), random.integers(-127, 127, (size, size), np.int8)
-    left, right = random.uniform(-1, 1, (2, size, size)).astype(kind)
-    return left, right
+    left = random.uniform(-1, 1, (size, size)).astype("float16" if kind in ("float16", "fp8") else "float32")
+    if kind in ("int8", "fp8"):
+        return left, random.integers(-100 if kind == "int8" else 0, 100, (size, size), np.int8)
+    return left, random.uniform(-1, 1, (size, size)).astype(kind)

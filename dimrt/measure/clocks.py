@@ -1,5 +1,6 @@
 """How fast the machine is allowed to run, and whether it had to slow down: power mode, clocks, temperatures."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,10 @@ def throttle_events(root: Path = ROOT) -> int | None:
 
 
 def state(root: Path = ROOT) -> dict[str, Any]:
-    """Clocks, temperatures and throttling at this moment."""
+    """Clocks, temperatures, throttling and how busy the machine is (running processes: 1, 5, 15 minutes), now."""
     found: dict[str, Any] = {"clocks": clocks(root), "temperatures": temperatures(root)}
     found["throttle_events"] = throttle_events(root)
+    found["load_average"] = [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None
     card = gpu_state() if not is_jetson(root) else None
     if card is not None:
         found["gpu"] = card

@@ -53,8 +53,9 @@ def first_edit(case: dict[str, Any], files: list[Path], *, drop: bool) -> dict[s
     if process.returncode != 0:
         said = err.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
         raise ResourceError(f"the first edit of a process of its own failed: {said[-1]}")
-    document: dict[str, Any] = json.loads(out)
+    document: dict[str, Any] = json.loads(out.splitlines()[-1])  # libraries may have had their say before
     document["seconds"] = total - document.pop("aside_s")
+    document["start_s"] = document["seconds"] - sum(document[part] for part in ("import_s", "open_s", "edit_s"))
     document["page_cache"] = _page_cache(asked, document["read_bytes"], sum(file.stat().st_size for file in files))
     return document
 
@@ -78,7 +79,7 @@ def _page_cache(asked: bool, read_bytes: int | None, size: int) -> str:
         return "warm"
     if read_bytes is None:
         return "dropped, not confirmed"
-    return "cold" if read_bytes >= FROM_DISK * size else "warm (it could not be dropped)"
+    return "cold" if read_bytes >= FROM_DISK * size else "warm, it could not be dropped"
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dimrt.measure.onnxwriter import copy_model, product_model
 from dimrt.measure.samples import Amount, timed
 
 SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
-NO_FP8 = "ONNX Runtime's MatMul takes no fp8"
+NO_FP8 = "ONNX Runtime has no fp8 products"
 REFUSALS = (
     native.EPFail,
     native.Fail,
@@ -47,17 +47,15 @@ class OrtProber:
         seconds = timed(run, amount, warm_up=2)
         return Bandwidth(None, 2 * nbytes / min(seconds), nbytes, "a graph that reads and writes one tensor")
 
-    def product(self, kind: str, size: int) -> Callable[[], None]:
-        """MatMul, or MatMulInteger for int8, with constant weights."""
+    def product(self, kind: str, size: int) -> tuple[Callable[[], None], int]:
+        """A graph of one product; it runs one at a time."""
         if kind == "fp8":
             raise ResourceError(NO_FP8)
-        left, right = operands(kind, size)
-        if kind != "int8":
-            return self._bound(product_model("MatMul", size, right, inputs=kind, outputs=kind), left)
-        inputs = "uint8"
-        if self._device == "cuda":  # its kernel takes signed numbers alone
-            left, inputs = left.view(np.int8), "int8"
-        return self._bound(product_model("MatMulInteger", size, right, inputs=inputs, outputs="int32"), left)
+        left, weights = operands(kind, size)
+        return self._bound(product_model(kind, size, weights, left.dtype.name), left), 1
+
+    def close(self) -> None:
+        """Sessions end with the functions that run them."""
 
     def _bound(self, model: bytes, values: NDArray[Any]) -> Callable[[], None]:
         """A run with its input on the device and its output left there."""

@@ -122,7 +122,7 @@ def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str,
     for graph in backend.build(missing):
         listener.stage(f"built the engine of {graph}")
     listener.stage("ceilings")
-    found = ceilings.measure(prober(backend, case.threads), plan.probes, quick=plan.quick)
+    found = _ceilings(backend, case, plan)
     document["ceilings"] = found.document()
     listener.part("ceilings", document)
     document["cold"] = [_cold(case, bundle, drop, listener) for drop in plan.colds]
@@ -149,15 +149,23 @@ def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str,
     return document
 
 
-def prober(backend: Backend, threads: int | None) -> ceilings.Prober:
+def prober(backend: Backend, case: Case) -> ceilings.Prober:
     """What measures the ceilings of a backend's device."""
-    from dimrt.measure.ort_prober import OrtProber
-
     if isinstance(backend, OrtBackend):
-        return OrtProber("cpu" if _on_processor(backend) else "cuda", threads)
+        from dimrt.measure.ort_prober import OrtProber
+
+        return OrtProber("cpu" if _on_processor(backend) else "cuda", case.threads)
     from dimrt.measure.cuda_prober import CudaProber
 
-    return CudaProber()
+    return CudaProber(case.target)
+
+
+def _ceilings(backend: Backend, case: Case, plan: Plan) -> ceilings.Ceilings:
+    held = prober(backend, case)
+    try:
+        return ceilings.measure(held, plan.probes, quick=plan.quick)
+    finally:
+        held.close()
 
 
 def gpu_free() -> int | None:
@@ -202,6 +210,7 @@ def _settings(case: Case, plan: Plan, bundle: Bundle) -> dict[str, Any]:
         "amounts": {"edits": asdict(plan.edits), "runs": asdict(plan.runs), "probes": asdict(plan.probes)},
         "warm_up": plan.warm_up,
         "sustained_s": plan.sustained,
+        "percentiles": "the sample that so many of all lie below, rounded up; p90 is the headline (SingleStream)",
         "query": "one edit: from the bytes of a JPEG (a second edit: from the instruction) to the picture's pixels",
         "cold": "a new process: Python starts, every byte of the bundle is checked, graphs are loaded, one edit",
     }

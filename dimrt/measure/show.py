@@ -6,6 +6,8 @@ from dimrt.measure.samples import ENOUGH
 
 NAME, WIDTH = 12, 80
 UNKNOWN = "-"
+BUSY = 0.5
+"""Running processes for each core, before anything is measured, over which the machine is called busy."""
 
 
 def card_lines(document: dict[str, Any]) -> list[str]:
@@ -42,7 +44,11 @@ def card_lines(document: dict[str, Any]) -> list[str]:
         "provider": card["provider"],
         "bundle": edit + (", random weights" if bundle["random"] else ""),
     }
-    return [line for name, value in rows.items() if value for line in _row(name, value)]
+    lines = [line for name, value in rows.items() if value for line in _row(name, value)]
+    load = card["state"]["load_average"]
+    if load and load[0] > BUSY * cores["allowed"]:
+        lines += _row("", f"busy: {load[0]:.1f} processes want its cores; these are the times of a busy machine")
+    return lines
 
 
 def ceiling_lines(document: dict[str, Any]) -> list[str]:
@@ -67,8 +73,9 @@ def cold_lines(document: dict[str, Any]) -> list[str]:
         if "error" in run:
             lines += _row("cold", f"failed: {run['error']}")
             continue
-        parts = f"import {_time(run['import_s'])}, bundle {_time(run['open_s'])}, edit {_time(run['edit_s'])}"
-        lines += _row("cold", f"{_time(run['seconds'])}: {parts}; page cache {run['page_cache']}")
+        names = {"start": "Python", "import": "imports", "open": "bundle checked", "edit": "edit"}
+        parts = ", ".join(f"{name} {_time(run[f'{key}_s'])}" for key, name in names.items())
+        lines += _row(_time(run["seconds"]), f"page cache {run['page_cache']}: {parts}")
     return lines
 
 
