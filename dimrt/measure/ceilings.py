@@ -154,7 +154,7 @@ def last_cache_bytes(root: Path = CACHES) -> int:
 
 
 def operands(kind: str, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What enters a product, and its weights: values between -1 and 1, the weights of fp8 as its bytes (below 127: no NaN)."""
+    """What enters a product, and its weights: values between -1 and 1; of fp8 the weights' bytes, none of them NaN."""
     random = np.random.Generator(np.random.PCG64(size))
     left = random.uniform(-1, 1, (size, size)).astype("float16" if kind in ("float16", "fp8") else "float32")
     if kind in ("int8", "fp8"):

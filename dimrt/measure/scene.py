@@ -23,12 +23,12 @@ KEPT = 8
 
 
 @lru_cache(maxsize=KEPT)
-def photo(number: int, size: tuple[int, int] = SIZE) -> bytes:
+def photo(number: int) -> bytes:
     """A JPEG of soft colours with a few discs, another one for each number."""
-    width, height = size
+    width, height = SIZE
     random = np.random.Generator(np.random.PCG64(number))
     coarse = random.uniform(40, 215, (6, 8, 3)).astype(np.uint8)
-    picture = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)).copy()
+    picture = np.asarray(Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC)).copy()
     y, x = np.ogrid[:height, :width]
     for _ in range(5):
         centre_x, centre_y = random.uniform(0, width), random.uniform(0, height)
