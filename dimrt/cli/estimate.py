@@ -1,7 +1,8 @@
-"""`dimrt estimate`: how much memory an edit takes on a target, before anything is loaded."""
+"""`dimrt estimate`: how much memory an edit takes on a target and how long it will take, before anything is loaded."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -11,7 +12,10 @@ from dimrt.cli.options import json_option
 from dimrt.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
-    from dimrt.memory import Estimate
+    from dimrt.predict.compare import Outlook, Place
+
+ALL = "all"
+"""As a target: every one that dimrt brings."""
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -24,78 +28,130 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def describe(found: "Estimate", target: str) -> dict[str, Any]:
-    """The estimate as JSON; sizes in bytes."""
-    return {
-        "target": target,
-        "setting": asdict(found.setting),
-        "graphs": [asdict(use) for use in found.uses],
-        "overhead": found.overhead,
-        "designer": found.of_role("designer"),
-        "painter": found.of_role("painter"),
-        "peak": found.peak,
-        "available": found.available,
-        "fits": found.fits,
-        "would_fit": list(found.advice),
-    }
+def open_subject(name: str | None) -> tuple[Bundle, bool]:
+    """A bundle, or a published model's outline (and whether it is one)."""
+    from dimrt.predict.models import is_model, model
+
+    if name is not None and is_model(name):
+        return model(name), True
+    return Bundle.open(find_bundle(name)[0], verify="layout"), False
 
 
-def print_table(found: "Estimate", target: str) -> None:
-    """The same for a reader, in MB."""
-    columns = ("weights", "activations", "tensors", "cache")
-    click.echo(f"{'MB':<22}" + "".join(f"{name:>12}" for name in columns))
-    for use in found.uses:
-        cells = "".join(f"{getattr(use, name) / 1e6:>12,.0f}" for name in columns)
-        click.echo(f"{use.role:<10}{use.graph:<12}{cells}")
-    setting = found.setting
-    click.echo(f"\ndesigner  {found.of_role('designer') / 1e9:.2f} GB")
-    click.echo(f"painter   {found.of_role('painter') / 1e9:.2f} GB, {setting.size[0]} x {setting.size[1]} pixels")
-    click.echo(f"runtime   {found.overhead / 1e9:.2f} GB")
-    together = "one after the other" if setting.residency == "phased" else "loaded together"
-    known = "unknown" if found.available is None else f"{found.available / 1e9:.2f} GB"
-    click.echo(f"peak      {found.peak / 1e9:.2f} GB, designer and painter {together}; {target} has {known}")
+def find_places(names: Sequence[str]) -> list["Place"]:
+    """Targets by name or file; documents of `dimrt bench` stand for the machine they were measured on."""
+    from dimrt.predict.compare import Place
+
+    if not names:
+        return [Place("this machine", None, None)]
+    from dimrt.engines.target import load_target, target_names
+    from dimrt.predict.rates import target_rates
+
+    found = []
+    for name in [each for given in names for each in (target_names() if given == ALL else [given])]:
+        if name.endswith(".json"):
+            found.append(_measured_place(Path(name)))
+        else:
+            target = load_target(name)
+            found.append(Place(target.name, target, target_rates(target), target.recipe))
+    return found
+
+
+def _measured_place(path: Path) -> "Place":
+    """The machine that a document of `dimrt bench` is of; whether an edit fits there isn't known."""
+    import json
+
+    from dimrt.predict.compare import Machine, Place
+    from dimrt.predict.rates import measured_rates
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--target {path} can't be read as JSON ({error}); give a file of `dimrt bench -o`") from None
+    rates = measured_rates(document, path.name)
+    memory = document["card"].get("memory_bytes")
+    return Place(path.stem, Machine(path.stem, memory if isinstance(memory, int) else None), rates)
 
 
 @click.command("estimate")
 @click.argument("bundle", required=False)
-@click.option("--target", metavar="NAME", help="Target or .toml file [default: this machine's processor].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Target, .toml file, document of `dimrt bench`, or all; several are compared [default: this machine].",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    metavar="NAME",
+    help="Recipe; several are compared [default: the bundle's; of a model, the target's].",
+)
 @click.option("--size", metavar="WxH", help="The painter's picture in pixels [default: the bundle's].")
-@click.option("--plan-tokens", type=click.IntRange(min=0), default=512, show_default=True, metavar="N")
+@click.option(
+    "--plan-tokens",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Length of the plan [default: 512 for memory, 256 for time].",
+)
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Painter steps [default: the bundle's].")
+@click.option("--no-guidance", is_flag=True, help="Paint one row a step, as a distilled painter does.")
+@click.option(
+    "--tokens-per-run",
+    type=click.FloatRange(min=1, max=8),
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="Tokens of the plan that one run confirms; above 1 with guesses.",
+)
 @click.option("--residency", type=click.Choice(["all", "phased"]), help="[default: the target's]")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw the comparison.")
 @json_option
 def command(
     bundle: str | None,
-    target: str | None,
+    targets: tuple[str, ...],
+    recipes: tuple[str, ...],
     size: str | None,
-    plan_tokens: int,
+    plan_tokens: int | None,
+    steps: int | None,
+    no_guidance: bool,
+    tokens_per_run: float,
     residency: Literal["all", "phased"] | None,
+    svg: Path | None,
     as_json: bool,
 ) -> None:
-    """Say how much memory an edit takes, and whether it fits.
+    """Say how much memory an edit takes, whether it fits, and how long it will take.
 
-    Nothing is loaded: the numbers come from the manifest. Exits 1 when it doesn't fit.
+    BUNDLE is a bundle or a published model (dim-4.6b-edit). Nothing is loaded: the numbers come from the manifest.
+    Exits 1 when it doesn't fit; several targets or recipes are compared in a table, which exits 0.
 
-    Example: dimrt estimate my-bundle --target orin-nano-super-8gb
+    Example: dimrt estimate dim-4.6b-edit --target orin-agx-64gb --target rtx-4060
     """
-    from dimrt.memory import estimate
+    from dimrt.cli import estimating
+    from dimrt.predict.compare import Wish, compare, look
 
-    device = None
-    if target is not None:
-        from dimrt.engines.target import load_target
+    opened, is_model = open_subject(bundle)
+    places = find_places(targets)
+    wish = Wish(parse_size(size), plan_tokens, steps, tokens_per_run, False if no_guidance else None, residency)
 
-        device = load_target(target)
-    opened = Bundle.open(find_bundle(bundle)[0], verify="layout")
-    found = estimate(opened, device, size=parse_size(size), plan_tokens=plan_tokens, residency=residency)
-    name = "this machine" if device is None else device.name
+    def suits(place: "Place") -> str | None:
+        return place.recipe if is_model else None
+
+    compared = len(places) > 1 or len(recipes) > 1
+    found: list[Outlook]
+    if compared:
+        found = compare(opened, places, recipes, wish, suits)
+    else:
+        found = [look(opened, places[0], wish, recipes[0] if recipes else suits(places[0]))]
+    if svg is not None:
+        estimating.draw(found, opened.manifest.name, svg)
+    if compared:
+        print_json(estimating.table_document(found)) if as_json else estimating.print_comparison(found)
+        return
     if as_json:
-        print_json(describe(found, name))
-        if not found.fits:
-            click.get_current_context().exit(CheckFailed.exit_code)
-        return
-    print_table(found, name)
-    if found.fits:
-        click.echo("\nfits")
-        return
-    would = "\n".join(f"  {line}" for line in found.advice) or "  nothing dimrt can set; use a device with more memory"
-    click.echo(f"\ndoesn't fit. What would:\n{would}")
-    click.get_current_context().exit(CheckFailed.exit_code)
+        print_json(estimating.document(found[0]))
+    else:
+        estimating.print_outlook(found[0])
+    if not found[0].estimate.fits:
+        click.get_current_context().exit(CheckFailed.exit_code)

@@ -1,0 +1,150 @@
+"""Targets and recipes drawn as one SVG file: how long an edit takes, on a logarithmic axis, and what takes the time.
+
+The file holds its own style, for light and for dark surroundings, and nothing is loaded from elsewhere.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from dimrt.predict.compare import Outlook
+from dimrt.predict.edit import Prediction
+
+WIDTH, ROW, TOP, BOTTOM = 900, 26, 74, 66
+LABEL, RECIPE = 16, 170
+AXIS, AXIS_END = 250, 560
+TIME, SHARES, SHARES_END = 574, 650, 884
+PHASES = ("vision", "plan", "condition", "encode", "paint", "decode")
+STYLE = """
+text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+.title { font-size: 15px; font-weight: 600; }
+.soft { fill: var(--soft); }
+.grid { stroke: var(--grid); }
+.range { stroke: var(--mark); stroke-width: 5; stroke-linecap: round; opacity: 0.35; }
+.dot { fill: var(--mark); }
+.big .dot, .big .range { opacity: 0.25; }
+svg { --ink: #1d2126; --soft: #636b75; --grid: #e3e6ea; --mark: #2563a8; --paper: #ffffff;
+  --vision: #7a9cc6; --plan: #2563a8; --condition: #9fb8d6; --encode: #e3b778; --paint: #c9702a; --decode: #f0d3a8; }
+@media (prefers-color-scheme: dark) {
+  svg { --ink: #e8eaed; --soft: #a2aab4; --grid: #343a42; --mark: #77aee8; --paper: #16191d;
+    --vision: #52779f; --plan: #77aee8; --condition: #3d5a7a; --encode: #9a7440; --paint: #e29350; --decode: #6d5433; }
+}
+"""
+
+
+def chart(found: Sequence[Outlook], model: str) -> str:
+    """One row a target and recipe; those that can't be told are written out in words.
+
+    Args:
+        found: from `dimrt.predict.compare.compare`.
+        model: what is run, for the title.
+    """
+    low, high = _span([each.prediction for each in found if each.prediction is not None])
+    height = TOP + ROW * len(found) + BOTTOM
+    rows = [_row(each, index, low, high, _is_new(found, index)) for index, each in enumerate(found)]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'role="img" aria-label="{escape(_title(model))}">\n<style>{STYLE}</style>\n'
+        f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper)"/>\n'
+        + "\n".join([*_heading(model), *_axis(low, high, height), *rows, *_legend(found, height)])
+        + "\n</svg>\n"
+    )
+
+
+def _title(model: str) -> str:
+    return f"Predicted time of one edit with {model}"
+
+
+def _heading(model: str) -> list[str]:
+    return [
+        _text(LABEL, 26, _title(model), "title"),
+        _text(AXIS, 52, "seconds: expected, and nine times of ten", "soft"),
+        _text(SHARES, 52, "what takes the time", "soft"),
+    ]
+
+
+def _span(predictions: Sequence[Prediction]) -> tuple[float, float]:
+    """Powers of ten around every range."""
+    if not predictions:
+        return 0.1, 1.0
+    low = math.floor(math.log10(min(each.least for each in predictions)))
+    high = math.ceil(math.log10(max(each.most for each in predictions)))
+    return 10.0**low, 10.0 ** max(high, low + 1)
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return AXIS + (AXIS_END - AXIS) * math.log(value / low) / math.log(high / low)
+
+
+def _axis(low: float, high: float, height: int) -> list[str]:
+    """A line and a number at 1, 2 and 5 of each power of ten, or at the powers alone where there are many."""
+    decades = round(math.log10(high / low))
+    steps = (1, 2, 5) if decades <= 2 else (1,)
+    values = [low * 10**decade * step for decade in range(decades) for step in steps] + [high]
+    parts = []
+    for value in values:
+        x = _place(value, low, high)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - BOTTOM + 4}"/>')
+        parts.append(_text(x, height - BOTTOM + 20, f"{value:g}", "soft", "middle"))
+    return parts
+
+
+def _is_new(found: Sequence[Outlook], index: int) -> bool:
+    """Whether a row is the first of its target."""
+    return index == 0 or found[index - 1].place.name != found[index].place.name
+
+
+def _row(each: Outlook, index: int, low: float, high: float, named: bool) -> str:
+    y = TOP + ROW * index + ROW / 2
+    parts = [_text(LABEL, y + 4, each.place.name)] if named else []
+    parts.append(_text(RECIPE, y + 4, each.recipe, "soft"))
+    time = each.prediction
+    if time is None:
+        parts.append(_text(AXIS, y + 4, "not on this device" if each.why_not else "rates not known", "soft"))
+        return f"<g>{''.join(parts)}</g>"
+    least, middle, most = (_place(value, low, high) for value in (time.least, time.seconds, time.most))
+    parts.append(f'<line class="range" x1="{least:.1f}" x2="{most:.1f}" y1="{y}" y2="{y}"/>')
+    parts.append(f'<circle class="dot" cx="{middle:.1f}" cy="{y}" r="5"/>')
+    parts.append(_text(TIME, y + 4, f"{time.seconds:.2g} s" if time.seconds < 9.95 else f"{time.seconds:.0f} s"))
+    if not each.estimate.fits:
+        parts.append(_text(TIME + 42, y + 4, "too big", "soft", size=10))
+    parts += _shares(time, y)
+    note = f"{each.place.name}, {each.recipe}: {time.seconds:.3g} s, {time.least:.3g} to {time.most:.3g} s"
+    kind = "" if each.estimate.fits else ' class="big"'
+    return f"<g{kind}><title>{escape(note)}</title>{''.join(parts)}</g>"
+
+
+def _shares(time: Prediction, y: float) -> list[str]:
+    x, parts = float(SHARES), []
+    for phase in time.phases:
+        width = (SHARES_END - SHARES) * phase.time.seconds / (time.seconds or 1.0)
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y - 7}" width="{width:.1f}" height="14" style="fill:var(--{phase.name})">'
+            f"<title>{phase.name}: {phase.time.seconds:.3g} s</title></rect>"
+        )
+        x += width
+    return parts
+
+
+def _legend(found: Sequence[Outlook], height: int) -> list[str]:
+    """Colours of the phases, and what was assumed."""
+    parts, x, y = [], float(SHARES), height - BOTTOM + 14
+    for index, name in enumerate(PHASES):
+        left = x + index % 3 * 80
+        line = y + index // 3 * 18
+        parts.append(f'<rect x="{left}" y="{line - 9}" width="10" height="10" style="fill:var(--{name})"/>')
+        parts.append(_text(left + 15, line, name, "soft"))
+    first = next((each.prediction for each in found if each.prediction is not None), None)
+    if first is not None:
+        steps = "1 step" if first.steps == 1 else f"{first.steps} steps"
+        told = (
+            f"{first.plan_tokens} tokens of plan, {first.tokens_per_run:g} a run; {steps}; the photo's file not counted"
+        )
+        parts.append(_text(LABEL, height - 14, told, "soft"))
+    return parts
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start", size: int | None = None) -> str:
+    style = f' style="font-size:{size}px"' if size else ""
+    named = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}{style}>{escape(text)}</text>'

@@ -1,0 +1,175 @@
+"""The time of one edit, phase by phase, on a device: which graphs run, how often and at which sizes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from dimrt.bundle import Bundle
+from dimrt.errors import BundleError
+from dimrt.language import CACHE_STEP
+from dimrt.manifest import Manifest
+from dimrt.memory import TEXT_TOKENS, Setting, axes
+from dimrt.predict.efficiency import ASSUMED_ERROR, Efficiency, efficiency_of
+from dimrt.predict.rates import Rates
+from dimrt.predict.roofline import Time, run_time
+from dimrt.work import graph_work
+
+DESIGNER = ("vision", "plan", "condition")
+"""Phases that the designer works in."""
+USUAL_PLAN = 256
+"""Tokens of a plan that times are said for: the published examples have 200 to 400. Memory is said for the longest."""
+SYSTEM_TOKENS = 32
+"""Of the turn's beginning, system turn and user start, which the picture's tokens follow."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Runs of one graph at one size: what they belong to, and how many there are."""
+
+    phase: str
+    graph: str
+    axes: Mapping[str, int]
+    count: float = 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Time of one phase, and of every graph that runs in it."""
+
+    name: str
+    runs: float
+    time: Time
+    graphs: Mapping[str, Time]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one edit of one photo that was not edited before; reading and writing the photo's file are not in it.
+
+    Attributes:
+        device: its name.
+        recipe: of the bundle.
+        steps, plan_tokens, tokens_per_run: what was asked for.
+        phases: in order.
+        error: factor that the time may be off by, either way.
+        efficiency: what was assumed of the device.
+    """
+
+    device: str
+    recipe: str
+    steps: int
+    plan_tokens: int
+    tokens_per_run: float
+    phases: tuple[Phase, ...]
+    error: float
+    efficiency: Efficiency
+
+    @property
+    def seconds(self) -> float:
+        """The whole edit."""
+        return sum(phase.time.seconds for phase in self.phases)
+
+    @property
+    def by_role(self) -> tuple[float, float]:
+        """Seconds of the designer, and of the painter with its autoencoder."""
+        designer = sum(phase.time.seconds for phase in self.phases if phase.name in DESIGNER)
+        return designer, self.seconds - designer
+
+    @property
+    def least(self) -> float:
+        """The whole edit if the prediction is as far off as it was of any figure but one in ten."""
+        return self.seconds / self.error
+
+    @property
+    def most(self) -> float:
+        """The same, the other way."""
+        return self.seconds * self.error
+
+
+def predict(
+    bundle: Bundle, rates: Rates, setting: Setting, *, steps: int | None = None, tokens_per_run: float = 1.0
+) -> Prediction:
+    """The time of an edit.
+
+    Args:
+        bundle: nothing of it is read but its manifest.
+        rates: of the device.
+        setting: as for memory (`dimrt.memory.Estimate.setting`).
+        steps: of the painter; default the bundle's.
+        tokens_per_run: tokens of the plan that a run of `language` confirms, 1 without guesses.
+
+    Raises:
+        BundleError: the bundle was exported before work was recorded.
+        InputError: the device has no rate for a number format of the bundle.
+    """
+    if any(graph.work is None for graph in bundle.manifest.graphs.values()):
+        raise BundleError(
+            f"{bundle.path} was exported before the work of its graphs was recorded; export it again with this dimrt"
+        )
+    steps = steps or bundle.manifest.schedule.steps
+    efficiency = efficiency_of(rates)
+    phases: dict[str, dict[str, Time]] = {}
+    counts: dict[str, float] = {}
+    for run in edit_runs(bundle, setting, steps, tokens_per_run):
+        work = graph_work(bundle, run.graph, run.axes)
+        assert work is not None
+        graphs = phases.setdefault(run.phase, {})
+        graphs[run.graph] = graphs.get(run.graph, Time()) + run_time(work, rates, efficiency) * run.count
+        counts[run.phase] = counts.get(run.phase, 0) + run.count
+    found = tuple(Phase(name, counts[name], sum(graphs.values(), Time()), graphs) for name, graphs in phases.items())
+    error = efficiency.error or ASSUMED_ERROR
+    recipe, plan = bundle.manifest.recipe, plan_length(bundle.manifest, setting)
+    return Prediction(rates.name, recipe, steps, plan, tokens_per_run, found, error, efficiency)
+
+
+def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: float) -> list[Run]:
+    """All runs of an edit, in order, under the names of its phases (`dimrt.chain`).
+
+    The prefix that both turns share is read once, in the plan's phase. A cache that grows is counted at the length it
+    has on the way.
+    """
+    manifest = bundle.manifest
+    at = axes(manifest, setting)
+    edits = "encode" in manifest.graphs
+    prefix = at["vision"]["tokens"] + SYSTEM_TOKENS
+    asked = prefix + TEXT_TOKENS - SYSTEM_TOKENS
+    written = plan_length(manifest, setting)
+    piece = at["language"]["tokens"]
+    runs = [Run("vision", "vision", at["vision"])] if edits else []
+
+    def read(phase: str, first: int, last: int) -> None:
+        """Tokens `first` up to `last` into the cache, in pieces."""
+        for start in range(first, last, piece):
+            runs.append(Run(phase, "language", _language(setting, min(piece, last - start), last)))
+
+    if written > 0:
+        read("plan", 0, prefix)
+        read("plan", prefix, asked)
+        passes = max(written / tokens_per_run - 1, 0)  # the first token comes with the request
+        at_once = max(round(tokens_per_run), 1)
+        decode = _language(setting, at_once, asked + written // 2)
+        runs.append(Run("plan", "language", {**decode, "rows": at_once}, passes))
+        read("condition", prefix, asked + written)
+    else:
+        read("condition", 0, prefix)
+        read("condition", prefix, asked)
+    runs.append(Run("condition", "connector", at["connector"]))
+    if edits:
+        runs.append(Run("encode", "encode", at["encode"]))
+    runs.append(Run("paint", "context", at["context"]))
+    runs.append(Run("paint", "step", at["step"], steps))
+    runs.append(Run("decode", "decode", at["decode"]))
+    return runs
+
+
+def plan_length(manifest: Manifest, setting: Setting) -> int:
+    """Tokens of the plan: as asked, and no more than the model writes or has room for."""
+    designer = manifest.designer
+    asked = axes(manifest, setting)["vision"]["tokens"] + TEXT_TOKENS
+    return min(setting.plan_tokens, designer.decoding.max_new_tokens, designer.language.max_positions - asked)
+
+
+def _language(setting: Setting, tokens: int, filled: int) -> dict[str, int]:
+    """Sizes of a run of `language`; without a fixed cache its length is what the turn needs."""
+    length = setting.length or ceil(filled / CACHE_STEP) * CACHE_STEP
+    return {"tokens": tokens, "rows": 1, "length": length}
