@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dimrt.photo.write import write_photo
     from dimrt.result import Design, EditResult
     from dimrt.session import Session
+    from dimrt.warming import Warmth
 
     load = Editor.load
 
@@ -60,6 +61,7 @@ __all__ = [
     "Progress",
     "ResourceError",
     "Session",
+    "Warmth",
     "load",
     "read_photo",
     "write_photo",
@@ -86,6 +88,7 @@ _HOMES = {
     "dimrt.photo.write": ("write_photo",),
     "dimrt.result": ("Design", "EditResult"),
     "dimrt.session": ("Session",),
+    "dimrt.warming": ("Warmth",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,45 +1,109 @@
-"""The autoencoder: a photo to its latent, a latent to pixels."""
+"""The autoencoder: a photo to its latent, a latent to pixels; in tiles where memory or an engine has no room."""
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dimrt.backends.base import Backend, Tensor
+from dimrt.bundle import Bundle
 from dimrt.interop import CudaArray
 from dimrt.photo.fit import Frame, to_levels, to_painter
 from dimrt.subject import Subject
+from dimrt.tiles import Grid, Size, in_tiles
+
+Floats = NDArray[np.float32]
 
 
 class Autoencoder:
-    """Runs the `encode` and `decode` graphs. What it makes of a photo stays with the photo, and is made once."""
+    """Runs the `encode` and `decode` graphs. What it makes of a photo stays with the photo, and is made once.
 
-    def __init__(self, backend: Backend) -> None:
+    Attributes:
+        tile: side in pixels of the tiles in which larger pictures are taken; None takes them whole. What an engine or
+            a graph can't take whole is taken in tiles in any case.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self._graphs = bundle.manifest.graphs
+        self._factor = bundle.manifest.resolution.latent_factor
         self._backend = backend
+        self.tile: int | None = None
 
     def encode(self, subject: Subject, frame: Frame) -> Tensor:
         """The photo's latent, float32 [1, C, h, w], on the device."""
-        kept = subject.latents.get(frame)
+        kept = subject.latents.get((frame, self.tile))
         if kept is not None:
             return self._backend.to_device(kept)
-        feeds = {"pixels": to_painter(subject.photo, frame)}
-        latent = self._backend.engine("encode").run(feeds, keep=("latent",))["latent"]
-        subject.latents[frame] = np.array(self._backend.to_host(latent), np.float32)
+        pixels = to_painter(subject.photo, frame)
+        grid = self._grid("encode", (pixels.shape[2] // self._factor, pixels.shape[3] // self._factor))
+        latent: Tensor
+        if grid is None:
+            latent = self._backend.engine("encode").run({"pixels": pixels}, keep=("latent",))["latent"]
+            host = np.array(self._backend.to_host(latent), np.float32)
+        else:
+            host = in_tiles(self._encode_tile, pixels, grid, (self._factor, 1))
+            latent = self._backend.to_device(host)
+        subject.latents[frame, self.tile] = host
         return latent
 
-    def decode(self, latent: Tensor) -> NDArray[np.float32]:
+    def decode(self, latent: Tensor) -> Floats:
         """Pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1]."""
-        return np.asarray(self._backend.to_host(self._on_device(latent)), np.float32)
+        grid = self._grid("decode", self._cells(latent))
+        if grid is not None:
+            return self._tiled(latent, grid)
+        return np.asarray(self._backend.to_host(self._whole(latent)), np.float32)
 
     def decode_for_caller(self, latent: Tensor) -> CudaArray:
         """The same pixels as an array on the GPU that belongs to the caller."""
-        return self._backend.hand_over(self._on_device(latent))
+        grid = self._grid("decode", self._cells(latent))
+        pixels = self._whole(latent) if grid is None else self._backend.to_device(self._tiled(latent, grid))
+        return self._backend.hand_over(pixels)
 
-    def decoded_source(self, subject: Subject, frame: Frame) -> NDArray[np.float32]:
+    def decoded_source(self, subject: Subject, frame: Frame) -> Floats:
         """The photo through the autoencoder and back, float32 [H, W, 3], 0 to 255."""
-        if frame not in subject.decoded:
-            subject.decoded[frame] = to_levels(self.decode(self.encode(subject, frame)))
-        return subject.decoded[frame]
+        if (frame, self.tile) not in subject.decoded:
+            subject.decoded[frame, self.tile] = to_levels(self.decode(self.encode(subject, frame)))
+        return subject.decoded[frame, self.tile]
 
-    def _on_device(self, latent: Tensor) -> Tensor:
+    def has(self, subject: Subject, frame: Frame) -> bool:
+        """Whether the photo's latent is kept."""
+        return (frame, self.tile) in subject.latents
+
+    def tile_of(self, size: Size) -> int | None:
+        """The longer side in pixels of the tiles that a picture of (height, width) is decoded in; None: it is whole."""
+        grid = self._grid("decode", (size[0] // self._factor, size[1] // self._factor))
+        return None if grid is None else max(grid.tile) * self._factor
+
+    def _whole(self, latent: Tensor) -> Tensor:
         pixels = self._backend.engine("decode").run({"latent": latent}, keep=("pixels",))["pixels"]
         self._backend.finish()
         return pixels
+
+    def _tiled(self, latent: Tensor, grid: Grid) -> Floats:
+        return in_tiles(self._decode_tile, np.asarray(self._backend.to_host(latent)), grid, (1, self._factor))
+
+    def _encode_tile(self, pixels: Floats) -> Floats:
+        return np.asarray(self._backend.engine("encode").run({"pixels": pixels})["latent"], np.float32)
+
+    def _decode_tile(self, latent: Floats) -> Floats:
+        return np.asarray(self._backend.engine("decode").run({"latent": latent})["pixels"], np.float32)
+
+    def _cells(self, latent: Tensor) -> Size:
+        height, width = self._backend.shape(latent)[2:]
+        return height, width
+
+    def _grid(self, graph: Literal["encode", "decode"], whole: Size) -> Grid | None:
+        """How a picture of so many cells is cut; None when it is taken whole."""
+        unit = self._factor if graph == "encode" else 1
+        engine = self._backend.engine(graph)
+        (spec,) = self._graphs[graph].inputs
+        sides = []
+        for side, size in zip(spec.shape[2:], whole, strict=True):
+            if isinstance(side, int):
+                sides.append(side // unit)  # the graph knows one size
+                continue
+            most = engine.limit(side)
+            asked = size if self.tile is None else self.tile // self._factor
+            sides.append(min(size, asked, size if most is None else most // unit))
+        height, width = sides
+        return None if whole == (height, width) else Grid(whole, (height, width))

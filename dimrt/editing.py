@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from dimrt.chain import Brief, Chain
+from dimrt.briefing import Brief
+from dimrt.chain import Chain
 from dimrt.events import Event, PlanReady
 from dimrt.painter import Show, start_noise
 from dimrt.phases import Phases
@@ -118,6 +119,7 @@ def _paint(
     part = subject if window == (0, 0, *subject.photo.size) else subject.part(window)
     frame = chain.frame(part, request)
     brief = yield from chain.design(part, instruction, request, phases)
+    yield from chain.enter("painter", phases, but=("encode",) if chain.has_latent(part, frame) else ())
     source = yield from phases.once("encode", partial(chain.encode, part, frame))
     noise = start_noise(request.seed, chain.shape(source))
     show: Show | None = None

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from traceback import clear_frames
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -12,10 +11,11 @@ from PIL import Image
 
 from dimrt.backends.base import ROLES, Backend, Role
 from dimrt.backends.choose import DeviceName, open_backend
+from dimrt.briefing import Brief
 from dimrt.bundle import Bundle, find_bundle
-from dimrt.chain import Brief, Chain
+from dimrt.chain import Chain
 from dimrt.editing import edit
-from dimrt.errors import ResourceError
+from dimrt.errors import ResourceError, drop_frames
 from dimrt.events import Event
 from dimrt.interop import CudaArray, from_device
 from dimrt.memory import check_request
@@ -27,6 +27,7 @@ from dimrt.request import Request, resolve
 from dimrt.result import Design, EditResult
 from dimrt.session import Session
 from dimrt.subject import Subject
+from dimrt.warming import INSTRUCTION, Warmth, blank, shortest
 
 Picture = str | Path | bytes | Image.Image | NDArray[Any] | Photo | CudaArray
 """How a photo is given: a file, the bytes of one, a Pillow image, a uint8 array, a photo already read, or a uint8 array
@@ -50,6 +51,7 @@ class Editor:
         self._backend = backend
         self._chain = Chain(bundle, backend)
         self._checked: set[str] = set()
+        self._tile: int | None = None
 
     @classmethod
     def load(
@@ -60,8 +62,9 @@ class Editor:
         target: str | Path | None = None,
         threads: int | None = None,
         verify: Literal["layout", "full"] = "full",
+        warm: bool = False,
     ) -> "Editor":
-        """Find, check and open a bundle. Graphs are loaded when first used.
+        """Find, check and open a bundle. Graphs are loaded by the first edit, unless `warm` is asked for.
 
         Args:
             path: the bundle's folder, or None for `DIMRT_BUNDLE`, the configured one, or the packaged nano.
@@ -71,22 +74,58 @@ class Editor:
             target: for TensorRT, name or file of the target that bounds shapes and memory; None picks the GPU's.
             threads: CPU threads inside an operator of ONNX Runtime.
             verify: "full" checks the sha256 of every file, "layout" only names and sizes.
+            warm: whether to `warm` the editor, too.
 
         Raises:
             BundleError: there is no such bundle, or it isn't what its manifest says.
             ResourceError: the device can't be used.
         """
         bundle = Bundle.open(find_bundle(path)[0], verify=verify)
-        return cls(bundle, open_backend(bundle, device, target=target, threads=threads))
+        editor = cls(bundle, open_backend(bundle, device, target=target, threads=threads))
+        if warm:
+            editor.warm()
+        return editor
 
     @property
     def provider(self) -> str:
         """Backend and provider that really run, e.g. "onnxruntime CPUExecutionProvider"."""
         return self._backend.name
 
+    def warm(self, *, run: bool | None = None, on_event: OnEvent | None = None, cancel: Cancel | None = None) -> Warmth:
+        """Do now what the first edit would have to do once: build engines, load graphs, and run them.
+
+        Where memory holds one role's graphs at a time, engines are built and nothing else can be done in advance.
+
+        Args:
+            run: whether a gray picture is edited, in as few steps as can be; None does so on a GPU, where a first run
+                chooses and compiles kernels. On the processor it gains little and, with a large bundle, takes long.
+            on_event, cancel: as for `edit`.
+
+        Returns:
+            How long that took, by its parts. A second call finds everything there.
+
+        Raises:
+            ResourceError: an edit can't fit into memory, or the machine gave out.
+            Cancelled: `cancel` was set.
+        """
+        facts = self.bundle.manifest
+        has_photo = facts.painter.task == "edit"
+        graphs, options = self._graphs(has_photo), shortest(facts)
+        self._check_memory(resolve(_DEFAULTS, facts), graphs)
+        device = self._backend.target
+        on_gpu = device is None or device.flavour != "onnxruntime"
+        if self._backend.residency == "all" and (on_gpu if run is None else run):
+            picture = blank(facts) if has_photo else None
+            return Warmth.of(drain(self.events(picture, INSTRUCTION, options), on_event, cancel))
+        phases = Phases()
+        with self._giving_back():
+            drain(self._chain.prepare(phases, graphs), on_event, cancel)
+        return Warmth(phases.seconds.get("build", 0.0), phases.loading, 0.0)
+
     def close(self) -> None:
         """Give back the memory of everything loaded; the next edit loads it again."""
         self._checked.clear()
+        self._tile = None
         self._chain.close()
 
     def edit(
@@ -148,9 +187,10 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         phases = Phases()
-        self._check_memory(request, self._graphs(image is not None))
+        graphs = self._graphs(image is not None)
+        self._check_memory(request, graphs)
         with self._giving_back():
-            yield from self._chain.prepare(phases)
+            yield from self._chain.prepare(phases, graphs)
             if image is None:
                 return (yield from self._chain.generate(instruction, request, phases))
             if isinstance(image, Subject):
@@ -172,9 +212,10 @@ class Editor:
         request = resolve(options, self.bundle.manifest)
         self._chain.check_task(image is not None)
         subject = None if image is None else Subject(_photo(image))
-        self._check_memory(request, self._graphs(image is not None, "designer"))
+        graphs = self._graphs(image is not None, "designer")
+        self._check_memory(request, graphs)
         with self._giving_back():
-            drain(self._chain.prepare(Phases()), on_event, cancel)
+            drain(self._chain.prepare(Phases(), graphs), on_event, cancel)
             brief = drain(self._chain.design(subject, instruction, request, Phases()), on_event, cancel)
             condition = self._chain.to_host(brief.condition)
         return Design(brief.blueprint, condition.reshape(condition.shape[-2:]))
@@ -187,7 +228,7 @@ class Editor:
         frame = self._chain.frame(subject, request)
         self._check_memory(request, ("encode",))
         with self._giving_back():
-            drain(self._chain.prepare(Phases()), None, None)
+            drain(self._chain.prepare(Phases(), ("encode",)), None, None)
             return self._chain.to_host(self._chain.encode(subject, frame))
 
     def paint(
@@ -215,30 +256,35 @@ class Editor:
         brief = Brief(design.blueprint, design.condition)
         self._check_memory(request, ("context", "step"))
         with self._giving_back():
-            drain(self._chain.prepare(Phases()), on_event, cancel)
+            drain(self._chain.prepare(Phases(), ("context", "step")), on_event, cancel)
             return self._chain.to_host(
                 drain(self._chain.paint(brief, source, noise, request, Phases()), on_event, cancel)
             )
 
     @overload
-    def decode(self, latent: Latent, *, on_device: Literal[False] = False) -> NDArray[np.float32]: ...
+    def decode(
+        self, latent: Latent, options: EditOptions = _DEFAULTS, *, on_device: Literal[False] = False
+    ) -> NDArray[np.float32]: ...
 
     @overload
-    def decode(self, latent: Latent, *, on_device: Literal[True]) -> CudaArray: ...
+    def decode(self, latent: Latent, options: EditOptions = _DEFAULTS, *, on_device: Literal[True]) -> CudaArray: ...
 
-    def decode(self, latent: Latent, *, on_device: bool = False) -> NDArray[np.float32] | CudaArray:
+    def decode(
+        self, latent: Latent, options: EditOptions = _DEFAULTS, *, on_device: bool = False
+    ) -> NDArray[np.float32] | CudaArray:
         """Step 4: pixels of a latent, float32 [1, 3, H, W], nominally in [-1, 1], not clamped.
 
         Args:
             latent: from `paint` or `encode`.
+            options: as for `edit`; `tile` counts.
             on_device: leave the pixels on the GPU, as an array with `__cuda_array_interface__` that is the caller's.
 
         Raises:
             InputError: `on_device`, and the editor runs on no GPU.
         """
-        self._check_memory(resolve(_DEFAULTS, self.bundle.manifest), ("decode",))
+        self._check_memory(resolve(options, self.bundle.manifest), ("decode",))
         with self._giving_back():
-            drain(self._chain.prepare(Phases()), None, None)
+            drain(self._chain.prepare(Phases(), ("decode",)), None, None)
             if on_device:
                 return self._chain.decode_for_caller(latent)
             return self._chain.decode(latent)
@@ -249,15 +295,20 @@ class Editor:
         return tuple(names if has_photo else (graph for graph in names if graph != "vision"))
 
     def _check_memory(self, request: Request, graphs: Collection[str]) -> None:
-        """Refuse what can't fit before it is loaded, and load one role at a time where only that fits.
+        """Refuse what can't fit before it is loaded; load one role at a time, and take the autoencoder's pictures in
+        tiles, where only that fits.
 
         Graphs that were checked are taken as loaded.
         """
         target = self._backend.target
         if target is not None and not self._checked.issuperset(graphs):
             residency = self._backend.residency
-            self._backend.residency = check_request(self.bundle, request, target, residency, graphs, self._checked)
+            setting = check_request(self.bundle, request, target, residency, graphs, self._checked)
+            self._backend.residency = setting.residency
             self._checked.update(graphs)
+            if request.tile is None and setting.tile is not None:
+                self._tile = setting.tile
+        self._chain.tile = request.tile or self._tile
 
     @contextmanager
     def _giving_back(self) -> Iterator[None]:
@@ -265,18 +316,10 @@ class Editor:
         try:
             yield
         except ResourceError as error:
-            _drop_frames(error)
+            drop_frames(error)
             with suppress(ResourceError):  # the first error is the one to tell
                 self.close()
             raise
-
-
-def _drop_frames(error: BaseException) -> None:
-    """Let an error hold no variable of the functions it came through: some of them are engines."""
-    seen: BaseException | None = error
-    while seen is not None:
-        clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
 
 
 def _photo(image: Picture) -> Photo:

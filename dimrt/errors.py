@@ -5,6 +5,8 @@ or photos of a batch failed; 2 bad input (file, flag, bundle, checkpoint); 3 the
 package that isn't installed); 130 cancelled; 141 whoever read the output went away.
 """
 
+from traceback import clear_frames
+
 
 class DimrtError(Exception):
     """Base of every error dimrt raises on purpose; `exit_code` is what the command line returns."""
@@ -47,3 +49,11 @@ class Cancelled(DimrtError):
 
     def __init__(self, message: str = "cancelled; nothing was written") -> None:
         super().__init__(message)
+
+
+def drop_frames(error: BaseException) -> None:
+    """Let an error hold no variable of the functions it came through: some of them are engines."""
+    seen: BaseException | None = error
+    while seen is not None:
+        clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from dimrt.blueprint import Blueprint
 
 PHASES = ("read", "vision", "plan", "condition", "encode", "paint", "decode", "composite")
-"""Phases of an edit. Before them comes "build" when engines must be built first; it counts graphs."""
+"""Phases of an edit. Before them come "build" when engines must be built first, and "load" when graphs aren't loaded
+yet; both count graphs. Where one role's graphs are loaded at a time, "load" comes before "vision" and "encode"."""
 
 
 @dataclass(frozen=True)

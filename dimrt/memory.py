@@ -2,10 +2,11 @@
 
 Of each graph: its weights (the external data file), its activations (the largest of the manifest's polynomials at the
 asked shapes), its inputs and outputs, and for `language` the key/value cache. Within a role engines share one scratch
-area, so the largest activations count; designer and painter together, or one after the other ("phased").
+area, so the largest activations count; designer and painter together, or one after the other ("phased"). The
+autoencoder takes a picture whole, or in tiles (`dimrt.tiles`): then its activations are those of one tile.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
@@ -15,6 +16,7 @@ from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.language import CACHE_STEP, PREFILL_ROWS
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.request import Request
+from dimrt.tiles import LEAST
 from dimrt.vision import condition_size, window_order
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "int64": 8}
@@ -28,6 +30,9 @@ kernels, which NVIDIA doesn't state (commonly 0.3 to 0.5 GB; not measured here).
 WIDENED = 2
 """ONNX Runtime has no half precision on the CPU: it computes, and keeps weights, in float32; of half inputs and outputs
 it holds a copy in float32."""
+LARGE_TILES = (0.75, 0.5)
+TILES = (*LARGE_TILES, 0.375, 0.25)
+"""Sides of tiles that are tried where the whole picture doesn't fit, as shares of its longer side."""
 CACHE = ("key_", "value_")
 """How the names of cache tensors begin; each is input and output in one place."""
 SMALLER = {
@@ -52,8 +57,8 @@ class Use:
 @dataclass(frozen=True)
 class Setting:
     """What is asked for: the painter's picture (width, height), tokens of the plan, whether guidance is on, the rows of
-    the cache (None: as many as the turn needs), tokens read in one run, which roles are loaded together, and which
-    graphs are loaded at all (None: all that the bundle has).
+    the cache (None: as many as the turn needs), tokens read in one run, which roles are loaded together, which graphs
+    are loaded at all (None: all that the bundle has), and the side of the autoencoder's tiles (None: none).
     """
 
     size: tuple[int, int]
@@ -63,6 +68,7 @@ class Setting:
     piece: int = PREFILL_ROWS
     residency: Residency = "all"
     graphs: tuple[str, ...] | None = None
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,7 @@ def estimate(
     found = _at(bundle, setting, device.flavour, device.memory_bytes)
     if residency is None and _goes_phased(device, found):
         found = _at(bundle, replace(setting, residency="phased"), device.flavour, found.available)
+    found = _tiled(bundle, found, device)
     return found if found.fits else replace(found, advice=_advice(bundle, found, device.flavour))
 
 
@@ -160,7 +167,7 @@ def check_request(
     residency: Residency,
     graphs: Collection[str],
     loaded: Collection[str] = (),
-) -> Residency:
+) -> Setting:
     """`check_fits` for what a request is about to run on a device.
 
     Args:
@@ -170,7 +177,8 @@ def check_request(
             bounds ONNX Runtime, is already without them.
 
     Returns:
-        The residency to run with: the backend's, or "phased" where ONNX Runtime has no room for both roles at once.
+        What to run with. Its residency is the backend's, or "phased" where ONNX Runtime has no room for both roles at
+        once; its tile is the request's, or the largest that fits where the picture doesn't fit whole.
 
     Raises:
         ResourceError: as `check_fits`.
@@ -179,12 +187,42 @@ def check_request(
     side = bundle.manifest.resolution.side
     tokens = min(PLAN_TOKENS, request.max_new_tokens)
     guided = request.guidance_scale != 1.0
-    setting = _on(device, Setting((side, side), tokens, guided, residency=residency, graphs=tuple(held)))
-    available = device.memory_bytes
-    if _goes_phased(device, _at(bundle, setting, device.flavour, available)):
-        setting = replace(setting, residency="phased")
-    check_fits(bundle, device.flavour, available, setting, device=device.name)
-    return setting.residency
+    asked = Setting((side, side), tokens, guided, residency=residency, graphs=tuple(held), tile=request.tile)
+    found = _at(bundle, _on(device, asked), device.flavour, device.memory_bytes)
+    if _goes_phased(device, found):
+        found = _at(bundle, replace(found.setting, residency="phased"), device.flavour, found.available)
+    setting = _tiled(bundle, found, device).setting
+    check_fits(bundle, device.flavour, found.available, setting, device=device.name)
+    return setting
+
+
+def _tiled(bundle: Bundle, found: Estimate, device: Device) -> Estimate:
+    """What doesn't fit whole with the autoencoder in the largest tiles that do fit; as it was where none does, and
+    where tiles were asked for.
+    """
+    if found.fits or found.setting.tile is not None:
+        return found
+    bounds = device.shapes.get("decode", {})
+    least = max((bounds[axis][0] for axis in ("height", "width") if axis in bounds), default=0)
+    for tile in _tiles(bundle.manifest, found.setting.size, TILES, least):
+        smaller = _at(bundle, replace(found.setting, tile=tile), device.flavour, found.available)
+        if smaller.fits:
+            return smaller
+    return found
+
+
+def _tiles(manifest: Manifest, size: tuple[int, int], shares: Sequence[float], least: int = 0) -> list[int]:
+    """Sides in pixels of tiles for pictures of a size; none where the autoencoder knows one size.
+
+    Args:
+        shares: of the picture's longer side.
+        least: cells that an engine takes at least.
+    """
+    factor = manifest.resolution.latent_factor
+    if any(isinstance(side, int) for side in manifest.graphs["decode"].inputs[0].shape[2:]):
+        return []
+    sides = [int(share * max(size)) // factor for share in shares]
+    return [side * factor for side in sides if side >= max(least, LEAST)]
 
 
 def _goes_phased(device: Device, found: Estimate) -> bool:
@@ -217,6 +255,7 @@ def axes(manifest: Manifest, setting: Setting) -> dict[str, dict[str, int]]:
     batch = 2 if setting.guided else 1
     pixels = {"width": setting.size[0], "height": setting.size[1]}
     latent = {name: side // factor for name, side in pixels.items()}
+    tile = {name: min(side, setting.tile or side) for name, side in pixels.items()}
     patches = windows * (vision.window_size // vision.patch_size) ** 2
     return {
         "vision": {"windows": max(windows, 1), "patches": patches, "tokens": tokens},
@@ -228,14 +267,14 @@ def axes(manifest: Manifest, setting: Setting) -> dict[str, dict[str, int]]:
         "connector": {"rows": rows},
         "context": {"batch": batch, "rows": rows},
         "step": {"batch": batch, "rows": rows, **latent},
-        "encode": pixels,
-        "decode": latent,
+        "encode": tile,
+        "decode": {name: side // factor for name, side in tile.items()},
     }
 
 
 def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | None) -> Estimate:
     manifest = bundle.manifest
-    sizes = axes(manifest, setting)
+    sizes, whole = axes(manifest, setting), axes(manifest, replace(setting, tile=None))
     wider = WIDENED if flavour == "onnxruntime" and _is_half(manifest) else 1
     uses = []
     for role, names in ROLES.items():
@@ -246,6 +285,7 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
             specs = (*graph.inputs, *graph.outputs)
             ports = [s for s in specs if not s.name.startswith(CACHE)]
             copies = sum(tensor_bytes(spec, at) for spec in ports if spec.dtype == "float16") * WIDENED
+            joined = sum(tensor_bytes(spec, whole[name]) for spec in ports) if at != whole[name] else 0
             caches = sum(tensor_bytes(s, at) for s in graph.inputs if s.name.startswith(CACHE))
             uses.append(
                 Use(
@@ -253,7 +293,7 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
                     name,
                     weights=wider * (file.size if file is not None else 0),
                     activations=int(wider * max((evaluate(p, at) for p in graph.activations), default=0)),
-                    tensors=sum(tensor_bytes(spec, at) for spec in ports) + (copies if wider > 1 else 0),
+                    tensors=sum(tensor_bytes(spec, at) for spec in ports) + (copies if wider > 1 else 0) + joined,
                     cache=caches,
                 )
             )
@@ -299,6 +339,9 @@ def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...
         if setting.length is not None and needed <= length < setting.length:
             shorter = replace(phased, length=length)
             options.append((f"phased with a cache of {length} rows", _at(bundle, shorter, flavour, available)))
+    for tile in _tiles(bundle.manifest, setting.size, LARGE_TILES):
+        tiled = replace(phased, tile=tile)
+        options.append((f"phased with --tile {tile}", _at(bundle, tiled, flavour, available)))
     for share in () if square else (0.75, 0.5):
         width, height = (max(multiple, int(n * share) // multiple * multiple) for n in setting.size)
         smaller = replace(phased, size=(width, height))

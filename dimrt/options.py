@@ -18,6 +18,9 @@ class EditOptions:
     Args:
         steps: painter steps, at least 1 (the original runs 30).
         guidance_scale: classifier-free guidance scale; 1 evaluates the conditional row only (the original: 7.5).
+        guidance_interval: lowest and highest noise level (0 clean, 1 pure noise) of the steps that are guided; the
+            others evaluate the conditional row only, which takes half the time. None guides all steps, as the original
+            does. Where there is no guidance there is no interval either.
         schedule: whose steps a distilled painter takes: "student" is its own few, without guidance; "teacher" is the
             solver of the painter it was distilled from. "auto" is the student's where there is one. A painter that was
             not distilled knows the teacher's alone.
@@ -44,11 +47,15 @@ class EditOptions:
             the resolution that the crop gives: "always" does where there is such a crop, and keeps it where it shows
             the same as the first painting; it takes twice the time. "never" and "auto" don't: what is known so far
             (benchmarks/closeup.py) is that the crop shows more, and that nano doesn't paint it better.
+        tile: side in pixels of the overlapping tiles in which the autoencoder takes a larger picture, so that its
+            memory is that of one tile: a multiple of its factor, 8 times that at least. None takes the picture whole
+            where there is room, and else in the largest tiles that fit; `EditResult.tile` says which it was.
         previews: whether a `Preview` event follows each painter step (edits only).
     """
 
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
     schedule: Literal["auto", "student", "teacher"] = "auto"
     seed: int | None = None
     plan: Blueprint | str | None = None
@@ -62,4 +69,5 @@ class EditOptions:
     region: tuple[int, int, int, int] | None = None
     feather: float | None = None
     closeup: Literal["auto", "never", "always"] = "auto"
+    tile: int | None = None
     previews: bool = False

@@ -1,6 +1,7 @@
 """The painter: condition, source latent and noise become the edited latent."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from dimrt.backends.base import Backend, Tensor
 from dimrt.bundle import Bundle
 from dimrt.events import Event, Preview, Progress
 from dimrt.photo.read import Pixels
-from dimrt.schedule import Step
+from dimrt.schedule import Interval, Step, guidance_scales
 
 Latent = NDArray[np.float32]
 Show = Callable[[Latent], Pixels]
@@ -32,11 +33,12 @@ class Painter:
         guidance_scale: float,
         seed: int,
         show: Show | None = None,
+        interval: Interval | None = None,
     ) -> Generator[Event, None, Tensor]:
-        """Paint step by step; the latent stays on the device in between.
+        """Paint step by step; the latent stays on the device in between, and the host sends scalars only.
 
-        The null condition takes part with as many rows as the condition has. At guidance scale 1 only the condition
-        is evaluated.
+        The null condition takes part with as many rows as the condition has. Where the guidance scale is 1 only the
+        condition is evaluated.
 
         Args:
             condition: N rows of condition_channels, on the host or the device.
@@ -46,36 +48,39 @@ class Painter:
             guidance_scale: classifier-free guidance scale.
             seed: of the noise that the schedule adds between steps.
             show: makes the `Preview` that follows each step.
+            interval: noise levels within which there is guidance, as `dimrt.schedule.guidance_scales` takes it.
 
         Returns:
             The painted latent [1, C, h, w] on the device.
         """
-        context = self._context(condition, guided=guidance_scale != 1.0)
         step = self._backend.engine("step")
-        constant = {"context": context, "guidance": np.array([guidance_scale], np.float32)}
+        constant: dict[str, Tensor] = {}
         if source is not None:
             constant["source"] = self._backend.to_device(source) if isinstance(source, np.ndarray) else source
         latent = self._backend.to_device(noise)
         previous = self._backend.zeros(noise.shape, noise.dtype)
-        fresh = further_noise(seed, noise.shape)
-        for done, call in enumerate(schedule, 1):
-            if call.fresh:
-                previous = self._backend.to_device(next(fresh))
-            outputs = step.run(
-                {
-                    **constant,
-                    "latent": latent,
-                    "previous": previous,
+        fresh, done = further_noise(seed, noise.shape), 0
+        scales = guidance_scales(schedule, guidance_scale, interval)
+        for scale, calls in groupby(zip(schedule, scales, strict=True), key=lambda pair: pair[1]):
+            constant.pop("context", None)  # freed before the next one is made: it's the largest tensor here
+            constant["context"] = self._context(condition, guided=scale != 1.0)
+            constant["guidance"] = np.array([scale], np.float32)
+            for call, _ in calls:
+                if call.fresh:
+                    previous = self._backend.to_device(next(fresh))
+                scalars = {
                     "timestep": np.array([call.timestep], np.float32),
                     "coefficients": np.array(call.coefficients, np.float32),
-                },
-                keep=("next_latent", "data"),
-            )
-            latent, previous = outputs["next_latent"], outputs["data"]
-            self._backend.finish()
-            yield Progress("paint", done)
-            if show is not None:
-                yield Preview(done, show(np.asarray(self._backend.to_host(previous), np.float32)))
+                }
+                outputs = step.run(
+                    {**constant, **scalars, "latent": latent, "previous": previous}, keep=("next_latent", "data")
+                )
+                latent, previous = outputs["next_latent"], outputs["data"]
+                self._backend.finish()
+                done += 1
+                yield Progress("paint", done)
+                if show is not None:
+                    yield Preview(done, show(np.asarray(self._backend.to_host(previous), np.float32)))
         return latent
 
     def _context(self, condition: Tensor, guided: bool) -> Tensor:

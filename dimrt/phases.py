@@ -1,11 +1,11 @@
 """Phases of a chain as a stream of events: timing on the way out, callbacks and cancelling on the way in."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
 from dimrt.errors import Cancelled
-from dimrt.events import Event, PhaseFinished, PhaseStarted
+from dimrt.events import Event, PhaseFinished, PhaseStarted, Progress
 
 Result = TypeVar("Result")
 OnEvent = Callable[[Event], None]
@@ -23,10 +23,12 @@ class Phases:
 
     Attributes:
         seconds: wall-clock time of each finished phase, of all its turns where it came more than once.
+        loading: of the phase "load", the share of each graph.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.loading: dict[str, float] = {}
 
     def once(self, phase: str, work: Callable[[], Result]) -> Generator[Event, None, Result]:
         """A phase without progress of its own."""
@@ -55,6 +57,19 @@ class Phases:
                 yield event
         finally:
             work.close()
+
+    def load(self, graphs: Sequence[str], load: Callable[[str], object]) -> Generator[Event, None, None]:
+        """Load graphs, if there are any, as a phase of its own."""
+
+        def work() -> Generator[Event, None, None]:
+            for done, graph in enumerate(graphs, 1):
+                start = time.perf_counter()
+                load(graph)
+                self.loading[graph] = self.loading.get(graph, 0.0) + time.perf_counter() - start
+                yield Progress("load", done)
+
+        if graphs:
+            yield from self.stream("load", len(graphs), work())
 
     def _finish(self, phase: str, start: float) -> PhaseFinished:
         seconds = time.perf_counter() - start

@@ -12,11 +12,14 @@ from dimrt.manifest import FULL, Manifest, Schedule
 from dimrt.options import EditOptions
 from dimrt.photo.bounds import Bounds, mask_bounds, region_bounds
 from dimrt.photo.mask import Mask, read_mask, region_box
+from dimrt.schedule import Interval
+from dimrt.tiles import LEAST
 
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**63 - 1
 MAX_FEATHER = 10_000
+MAX_TILE = 1 << 16
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("auto", "student", "teacher"),
     "plan_view": ("shared", "native"),
@@ -32,6 +35,7 @@ class Request:
 
     steps: int
     guidance_scale: float
+    guidance_interval: Interval | None
     schedule: Literal["student", "teacher"]
     seed: int
     plan: Blueprint | None
@@ -45,6 +49,7 @@ class Request:
     region: tuple[int, int, int, int] | None
     feather: float | None
     closeup: Literal["auto", "never", "always"]
+    tile: int | None
     previews: bool
 
     def bounds(self, size: tuple[int, int]) -> Bounds | None:
@@ -81,6 +86,7 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
     return Request(
         steps=_steps(options.steps, schedule, whose),
         guidance_scale=guidance,
+        guidance_interval=_interval(options.guidance_interval, guidance, whose),
         schedule=whose,
         seed=_whole("seed", options.seed, schedule.seed, 0, MAX_SEED),
         plan=_ready_plan(options.plan),
@@ -100,6 +106,7 @@ def resolve(options: EditOptions, manifest: Manifest) -> Request:
         region=options.region,
         feather=options.feather,
         closeup=options.closeup,
+        tile=_tile(options.tile, manifest),
         previews=options.previews,
     )
 
@@ -162,6 +169,42 @@ def _guidance(value: Any, facts: Schedule, whose: Literal["student", "teacher"])
             f"{facts.distilled.guidance_scale:g} and takes none: leave it out, or choose the schedule 'teacher'"
         )
     return float(guidance)
+
+
+def _interval(value: Any, guidance: float, whose: Literal["student", "teacher"]) -> Interval | None:
+    """The noise levels that are guided; None for all of them."""
+    if value is None:
+        return None
+    try:
+        low, high = (float(level) for level in value)
+    except (TypeError, ValueError):
+        raise InputError(f"guidance_interval is {value!r}; give the lowest and the highest noise level") from None
+    if not 0 <= low <= high <= 1:
+        raise InputError(
+            f"guidance_interval is {low:g} to {high:g}; give two noise levels from 0 (clean) to 1 (noise), the lower "
+            "first"
+        )
+    if guidance == 1:
+        why = "this bundle's painter was distilled and takes none" if whose == "student" else "guidance_scale is 1"
+        raise InputError(f"guidance_interval says where there is guidance, and {why}; leave it out")
+    return low, high
+
+
+def _tile(value: Any, manifest: Manifest) -> int | None:
+    """The side of the autoencoder's tiles."""
+    if value is None:
+        return None
+    factor = manifest.resolution.latent_factor
+    sides = [side for side in manifest.graphs["decode"].inputs[0].shape[2:] if isinstance(side, int)]
+    if sides:
+        raise InputError(
+            f"tile is {value!r}; this bundle's autoencoder takes pictures of {sides[1] * factor} x {sides[0] * factor} "
+            "and no others: leave it out"
+        )
+    tile = _whole("tile", value, 0, LEAST * factor, MAX_TILE)
+    if tile % factor:
+        raise InputError(f"tile is {tile}; give a multiple of {factor} pixels")
+    return tile
 
 
 def _whole(name: str, value: Any, default: int, lowest: int, highest: int) -> int:

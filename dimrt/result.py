@@ -1,6 +1,6 @@
 """What an edit returns, whole or step by step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,9 @@ class EditResult:
             where `image` isn't the photo at its own size.
         painted_scale: painted pixels for each pixel of the window, along a side: below 1, what was newly drawn is
             that much coarser than the photo.
+        tile: side in pixels of the tiles that the autoencoder took the picture in; None when it took it whole.
+        guidance_interval: noise levels that were guided; None for all of them.
+        loading: seconds that loading each graph took which was not there yet; together they are the phase "load".
         closeup: whether what changed was painted once more, on a crop around it (`window`).
     """
 
@@ -74,3 +77,6 @@ class EditResult:
     painted_scale: float = 1.0
     closeup: bool = False
     writing: Writing | None = None
+    guidance_interval: tuple[float, float] | None = None
+    tile: int | None = None
+    loading: dict[str, float] = field(default_factory=dict)

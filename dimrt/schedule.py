@@ -4,6 +4,7 @@ Two kinds, both as coefficients of one graph: DPM-Solver++ of order 2, multistep
 alpha = 1 - sigma; the first and the last step are of order 1), and the few steps of a distilled painter.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from dimrt.manifest import Distilled, Schedule
 
 TRAIN_STEPS = 1000
 _LAST = 0.001
+Interval = tuple[float, float]
+"""Lowest and highest noise level (sigma, 0 to 1), both within."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,19 @@ def painter_schedule(facts: Schedule, steps: int, whose: Literal["student", "tea
     if whose == "teacher" or few is None or not few.timesteps:
         return flow_schedule(steps, facts.shift)
     return few_steps(few, steps)
+
+
+def guidance_scales(schedule: Sequence[Step], scale: float, interval: Interval | None = None) -> list[float]:
+    """The guidance scale of each step: `scale` at noise levels within the interval (None: at all), else 1, without.
+
+    Guidance does harm while there is hardly anything but noise and is not needed at the end, and a step without it
+    costs one row in place of two (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval improves sample
+    and distribution quality in diffusion models").
+    """
+    if interval is None:
+        return [scale] * len(schedule)
+    low, high = interval
+    return [scale if low <= call.sigma <= high else 1.0 for call in schedule]
 
 
 def few_steps(facts: Distilled, steps: int) -> tuple[Step, ...]:

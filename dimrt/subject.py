@@ -21,15 +21,16 @@ class Subject:
 
     Attributes:
         photo: as it was read.
-        latents: float32 [1, C, h, w], by the frame in which the painter sees the photo.
+        latents: float32 [1, C, h, w], by the frame in which the painter sees the photo and the side of the
+            autoencoder's tiles (None: no tiles).
         decoded: float32 [H, W, 3], 0 to 255: those latents as pixels again.
         previewers: what shows latents on their way as small pictures, fitted to those of the photo.
     """
 
     def __init__(self, photo: Photo) -> None:
         self.photo = photo
-        self.latents: dict[Frame, NDArray[np.float32]] = {}
-        self.decoded: dict[Frame, NDArray[np.float32]] = {}
+        self.latents: dict[tuple[Frame, int | None], NDArray[np.float32]] = {}
+        self.decoded: dict[tuple[Frame, int | None], NDArray[np.float32]] = {}
         self.previewers: dict[Frame, Previewer] = {}
         self._views: dict[tuple[int, int], VisionInput] = {}
         self._parts: dict[Box, Subject] = {}

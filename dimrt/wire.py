@@ -57,14 +57,17 @@ def result_json(result: EditResult) -> dict[str, Any]:
         "seed": result.seed,
         "steps": result.steps,
         "guidance_scale": result.guidance_scale,
+        "guidance_interval": result.guidance_interval,
         "composite": result.composite,
         "window": result.window,
         "region": result.region,
         "painted_scale": result.painted_scale,
         "closeup": result.closeup,
+        "tile": result.tile,
         "bundle": result.bundle,
         "provider": result.provider,
         "seconds": {phase: round(seconds, 4) for phase, seconds in result.timings.items()},
+        "loading": {graph: round(seconds, 4) for graph, seconds in result.loading.items()},
     }
 
 

@@ -120,6 +120,9 @@ class Backend(Protocol):
     def engine(self, graph: str) -> Engine:
         """Load a graph (once; later calls return the same engine)."""
 
+    def loaded(self, graph: str) -> bool:
+        """Whether a graph is loaded."""
+
     def to_device(self, array: Array) -> Tensor:
         """A device tensor with the array's values; it may share the array's memory."""
 

@@ -138,6 +138,10 @@ class OrtBackend:
             self._engines[graph] = OrtEngine(graph, self._load(graph), self._device)
         return self._engines[graph]
 
+    def loaded(self, graph: str) -> bool:
+        """Whether a graph is loaded."""
+        return graph in self._engines
+
     def to_host(self, tensor: Tensor) -> Array:
         """A numpy array with the tensor's values (on the CPU the tensor's own memory)."""
         return np.asarray(tensor.numpy() if isinstance(tensor, ort.OrtValue) else tensor)

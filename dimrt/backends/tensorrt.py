@@ -141,6 +141,10 @@ class TensorRtBackend:
             self._engines[graph] = TensorRtEngine(graph, contract, record, loaded, self._lanes[_role(graph)])
         return self._engines[graph]
 
+    def loaded(self, graph: str) -> bool:
+        """Whether a graph's engine is loaded."""
+        return graph in self._engines
+
     def to_device(self, array: Array) -> DeviceTensor:
         """A copy of an array on the GPU."""
         lane = self._lanes["painter"]

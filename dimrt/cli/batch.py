@@ -10,7 +10,14 @@ import click
 
 from dimrt.cli.bar import Bar, duration
 from dimrt.cli.console import Console, cancel_on_interrupt, harmless, print_json
-from dimrt.cli.options import bundle_options, full_size_options, output_options, painting_options, planning_options
+from dimrt.cli.options import (
+    bundle_options,
+    full_size_options,
+    output_options,
+    painting_options,
+    parse_interval,
+    planning_options,
+)
 from dimrt.cli.running import Device, load_editor
 from dimrt.errors import Cancelled, ResourceError
 from dimrt.options import EditOptions
@@ -114,8 +121,10 @@ def command(
     no_plan: bool,
     steps: int | None,
     guidance: float | None,
+    interval: str | None,
     schedule: Literal["auto", "student", "teacher"],
     seed: int | None,
+    tile: int | None,
     quality: int,
     plan_style: str | None,
     max_plan_tokens: int | None,
@@ -149,6 +158,7 @@ def command(
     options = EditOptions(
         steps=steps,
         guidance_scale=guidance,
+        guidance_interval=parse_interval(interval),
         schedule=schedule,
         seed=seed,
         plan_style=plan_style,
@@ -157,6 +167,7 @@ def command(
         plan_view=plan_view,
         composite=composite,
         closeup=closeup,
+        tile=tile,
     )
 
     from dimrt.batch.instructions import read_instructions

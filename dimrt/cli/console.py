@@ -37,12 +37,14 @@ class Console:
     Args:
         quiet: nothing but the result and errors.
         as_json: stdout is kept for one JSON document.
+        verbose: phases and their seconds are told where stderr is no terminal, too.
     """
 
-    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+    def __init__(self, *, quiet: bool, as_json: bool, verbose: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
         self.terminal = sys.stderr.isatty() and not quiet
+        self.verbose = verbose and not quiet
         self.streams_plan = not (quiet or as_json)
         self._bar: Bar | None = None
         self._mid_line = False
@@ -100,7 +102,7 @@ class Console:
     def _finish_phase(self, phase: str, seconds: float) -> None:
         done = "" if self._bar is None else self._counts(self._bar)
         self.close()
-        if self.terminal:
+        if self.terminal or self.verbose:
             click.echo(f"{phase:<10} {done}{seconds:.2f} s", err=True)
 
     @staticmethod

@@ -13,10 +13,12 @@ from dimrt.cli.options import (
     output_option,
     output_options,
     painting_options,
+    parse_interval,
     place_options,
     plan_source_options,
     planning_options,
     read_plan,
+    verbose_option,
 )
 from dimrt.cli.running import Device, describe_result, load_editor, note_result
 from dimrt.options import EditOptions
@@ -40,6 +42,7 @@ from dimrt.options import EditOptions
 @place_options
 @bundle_options
 @output_options
+@verbose_option
 def command(
     photo: str,
     instruction: str,
@@ -48,8 +51,10 @@ def command(
     no_plan: bool,
     steps: int | None,
     guidance: float | None,
+    interval: str | None,
     schedule: Literal["auto", "student", "teacher"],
     seed: int | None,
+    tile: int | None,
     quality: int,
     plan_style: str | None,
     max_plan_tokens: int | None,
@@ -66,6 +71,7 @@ def command(
     threads: int | None,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Edit a photo as the instruction says.
 
@@ -88,6 +94,7 @@ def command(
     options = EditOptions(
         steps=steps,
         guidance_scale=guidance,
+        guidance_interval=parse_interval(interval),
         schedule=schedule,
         seed=seed,
         plan=None if plan_file is None else read_plan(plan_file),
@@ -101,8 +108,9 @@ def command(
         region=None if region is None else parse_region(region, source.size),
         feather=feather,
         closeup=closeup,
+        tile=tile,
     )
-    console = Console(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json, verbose=verbose)
     editor = load_editor(bundle, device, target, threads, console)
     try:
         with cancel_on_interrupt() as cancel:

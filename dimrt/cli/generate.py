@@ -6,7 +6,15 @@ from typing import Literal
 import click
 
 from dimrt.cli.console import Console, cancel_on_interrupt, print_json
-from dimrt.cli.options import bundle_options, check_picture_out, output_option, output_options, painting_options
+from dimrt.cli.options import (
+    bundle_options,
+    check_picture_out,
+    output_option,
+    output_options,
+    painting_options,
+    parse_interval,
+    verbose_option,
+)
 from dimrt.cli.running import Device, describe_result, load_editor, note_result
 from dimrt.options import EditOptions
 
@@ -17,13 +25,16 @@ from dimrt.options import EditOptions
 @painting_options
 @bundle_options
 @output_options
+@verbose_option
 def command(
     prompt: str,
     out: Path,
     steps: int | None,
     guidance: float | None,
+    interval: str | None,
     schedule: Literal["auto", "student", "teacher"],
     seed: int | None,
+    tile: int | None,
     quality: int,
     bundle: str | None,
     device: Device,
@@ -31,15 +42,23 @@ def command(
     threads: int | None,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Paint a picture from a prompt, with a bundle made for that (text to image)."""
     check_picture_out(out)
 
     from dimrt.photo.write import write_photo
 
-    console = Console(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json, verbose=verbose)
     editor = load_editor(bundle, device, target, threads, console)
-    options = EditOptions(steps=steps, guidance_scale=guidance, schedule=schedule, seed=seed)
+    options = EditOptions(
+        steps=steps,
+        guidance_scale=guidance,
+        guidance_interval=parse_interval(interval),
+        schedule=schedule,
+        seed=seed,
+        tile=tile,
+    )
     try:
         with cancel_on_interrupt() as cancel:
             result = editor.generate(prompt, options, on_event=console.on_event, cancel=cancel)

@@ -32,6 +32,8 @@ def apply(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comm
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 output_options = apply(json_option, quiet_option)
+lazy_option = click.option("--lazy", is_flag=True, help="Load the graphs with the first edit, not at the start.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say how long each phase took.")
 
 bundle_options = apply(
     click.option(
@@ -59,6 +61,13 @@ painting_options = apply(
         help="Guidance scale, 1 is off [default: the bundle's].",
     ),
     click.option(
+        "--guidance-interval",
+        "interval",
+        metavar="LOW,HIGH",
+        help="Guide only the steps at these noise levels (0 clean, 1 noise), such as 0.2,0.8; the others take half the "
+        "time [default: all].",
+    ),
+    click.option(
         "--schedule",
         type=click.Choice(["auto", "student", "teacher"]),
         default="auto",
@@ -70,6 +79,12 @@ painting_options = apply(
         type=click.IntRange(0, SEED_LIMIT),
         metavar="N",
         help="Seed of the start noise [default: the bundle's].",
+    ),
+    click.option(
+        "--tile",
+        type=click.IntRange(min=1),
+        metavar="PX",
+        help="Encode and decode in tiles of this side, for less memory [default: whole where there is room].",
     ),
     click.option(
         "--quality",
@@ -139,6 +154,21 @@ plan_source_options = apply(
     click.option("--plan", "plan_file", metavar="FILE", help="Use this plan (- reads stdin) and don't write one."),
     click.option("--no-plan", is_flag=True, help="Paint from the bare instruction."),
 )
+
+
+def parse_interval(text: str | None) -> tuple[float, float] | None:
+    """LOW,HIGH: two noise levels.
+
+    Raises:
+        InputError: it isn't two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--guidance-interval {text}: give two noise levels, such as 0.2,0.8") from None
+    return low, high
 
 
 def output_option(required: bool, what: str) -> Callable[[Command], Command]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dimrt.cli.console import Console
+from dimrt.cli.console import Console, cancel_on_interrupt
 
 if TYPE_CHECKING:
     from dimrt.editor import Editor
@@ -29,6 +29,16 @@ def load_editor(
     return editor
 
 
+def warm(editor: "Editor", console: Console) -> None:
+    """Do now what the first edit would have to do once, and say how long it took."""
+    try:
+        with cancel_on_interrupt() as cancel:
+            warmth = editor.warm(on_event=console.on_event, cancel=cancel)
+    finally:
+        console.close()
+    console.note(f"ready     after {warmth.seconds:.1f} s: {warmth}")
+
+
 def describe_result(result: "EditResult", out: Path) -> dict[str, Any]:
     """The JSON document of a finished picture."""
     from dimrt.wire import result_json
@@ -49,5 +59,9 @@ def note_result(result: "EditResult", out: Path, console: Console) -> None:
             f"note      what is newly drawn was painted at {painted_width} x {painted_height} for {across} x {down} "
             f"pixels of the photo at {x},{y} ({result.painted_scale:.0%} of its resolution) and enlarged."
         )
+    if console.verbose and result.loading:
+        console.note("loaded    " + ", ".join(f"{graph} {taken:.2f} s" for graph, taken in result.loading.items()))
+    if result.tile is not None:
+        console.note(f"note      the autoencoder took the picture in tiles of {result.tile} pixels")
     console.note(f"seed      {result.seed}  steps {result.steps}  guidance {result.guidance_scale:g}")
     console.note(f"wrote     {out} ({width} x {height}, composite {result.composite}, {seconds:.1f} s)")

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from dimrt.cli.console import Console, print_json
-from dimrt.cli.options import bundle_options, output_options
-from dimrt.cli.running import Device, load_editor
+from dimrt.cli.options import bundle_options, lazy_option, output_options
+from dimrt.cli.running import Device, load_editor, warm
 from dimrt.errors import InputError, ResourceError
 
 PORT = 8346
@@ -40,6 +40,7 @@ PACKAGES = {"starlette", "uvicorn", "python_multipart"}
 @click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Of a photo [default: 150 million].")
 @click.option("--memory", type=click.IntRange(1), default=1024, show_default=True, metavar="MIB",
               help="For kept photos, and once more for finished pictures.")  # fmt: skip
+@lazy_option
 @bundle_options
 @output_options
 def command(
@@ -52,6 +53,7 @@ def command(
     max_upload: int,
     max_pixels: int | None,
     memory: int,
+    lazy: bool,
     bundle: str | None,
     device: Device,
     target: str | None,
@@ -101,6 +103,8 @@ def command(
 
     with listener:
         editor = load_editor(bundle, device, target, threads, console)
+        if not lazy:
+            warm(editor, console)
         if not quiet:
             logging.basicConfig(level=logging.WARNING, format="%(message)s")
             logging.getLogger("dimrt.serve").setLevel(logging.INFO)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
-from dimrt.cli.options import bundle_options
+from dimrt.cli.options import bundle_options, lazy_option
 from dimrt.cli.running import Device
 from dimrt.errors import InputError
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 )
 @click.option("--from-pipe", metavar="PIPE", help="Read from this named pipe, not from stdin.")
 @click.option("--to-pipe", metavar="PIPE", help="Write to this one, which is opened second.")
+@lazy_option
 @bundle_options
 def command(
     limit: int,
     from_pipe: str | None,
     to_pipe: str | None,
+    lazy: bool,
     bundle: str | None,
     device: Device,
     target: str | None,
@@ -49,7 +51,7 @@ def command(
     def load() -> "Editor":
         from dimrt.editor import Editor
 
-        return Editor.load(bundle, device=device, target=target, threads=threads)
+        return Editor.load(bundle, device=device, target=target, threads=threads, warm=not lazy)
 
     with ExitStack() as pipes:
         if from_pipe is not None and to_pipe is not None:

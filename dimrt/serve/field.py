@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from dimrt.serve.errors import HttpError
 
-Kind = Literal["text", "whole", "number", "flag", "choice", "box"]
+Kind = Literal["text", "whole", "number", "flag", "choice", "box", "pair"]
 MOST_VALUES = 64
 """Of a field that may be given several times."""
 LONGEST_NUMBER = 32
 _SHARE = r"\d{1,9}(\.\d{1,9})?%?"
+_LEVEL = r"\d{0,9}(\.\d{0,15})?"
+PAIR_PATTERN = rf"^{_LEVEL},{_LEVEL}$"
 BOX_PATTERN = rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -101,6 +103,8 @@ class Field:
                 return {"type": "string", "enum": list(self.choices)}
             case "box":
                 return {"type": "string", "pattern": BOX_PATTERN}
+            case "pair":
+                return {"type": "string", "pattern": PAIR_PATTERN}
 
     def _takes(self) -> str:
         match self.kind:
@@ -118,6 +122,8 @@ class Field:
                 return "one of " + ", ".join(self.choices)
             case "box":
                 return "x,y,width,height in pixels of the photo, or each in percent of its sides"
+            case "pair":
+                return f"two numbers from {self.low:g} to {self.high:g} with a comma between them, the lower first"
 
 
 def _text(field: Field, value: Any, _is_json: bool) -> str:
@@ -173,6 +179,19 @@ def _box(_field: Field, value: Any, is_json: bool) -> str:
     return text
 
 
+def _pair(field: Field, value: Any, is_json: bool) -> tuple[float, float]:
+    """Two numbers as a text; JSON may give a list."""
+    text = ",".join(str(part) for part in value) if is_json and isinstance(value, list) else value
+    if not isinstance(text, str):
+        raise TypeError
+    if re.search(PAIR_PATTERN, text) is None:
+        raise ValueError
+    low, high = (float(part) for part in text.split(","))
+    if not field.low <= low <= high <= field.high:
+        raise ValueError
+    return low, high
+
+
 _READERS: dict[Kind, Callable[[Field, Any, bool], Any]] = {
     "text": _text,
     "whole": _whole,
@@ -180,4 +199,5 @@ _READERS: dict[Kind, Callable[[Field, Any, bool], Any]] = {
     "flag": _flag,
     "choice": _choice,
     "box": _box,
+    "pair": _pair,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from dimrt.request import CHOICES, MAX_FEATHER, MAX_GUIDANCE, MAX_SEED, MAX_STEPS
+from dimrt.request import CHOICES, MAX_FEATHER, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, MAX_TILE
 from dimrt.serve.errors import HttpError
 from dimrt.serve.field import Field
 from dimrt.serve.upload import Form
@@ -17,6 +17,7 @@ OPTIONS = (
     Field("seed", "whole", "Seed of the start noise. The same seed gives the same bytes.", 0, MAX_SEED),
     Field("steps", "whole", "Painter steps; the bundle's own where absent.", 1, MAX_STEPS),
     Field("guidance_scale", "number", "Classifier-free guidance; 1 is off.", 0, MAX_GUIDANCE),
+    Field("guidance_interval", "pair", "Guide only steps at noise levels from,to: 0 is clean, 1 is noise.", 0, 1),
     Field("schedule", "choice", "Of a distilled painter: whose steps.", choices=CHOICES["schedule"], default="auto"),
     Field("plan", "text", "A ready plan in place of the designer's own.", 1, LONGEST_PLAN),
     Field("plan_style", "text", "Style of the plan, one that the bundle knows (see /health).", 1, 64),
@@ -28,6 +29,7 @@ OPTIONS = (
     Field("region", "box", "Edit only within x,y,width,height: pixels of the upright photo, or each in percent."),
     Field("feather", "number", "Pixels over which an edit in a mask or region fades in.", 0, MAX_FEATHER),
     Field("closeup", "choice", "Paint once more on a crop.", choices=CHOICES["closeup"], default="auto"),
+    Field("tile", "whole", "Side in pixels of the autoencoder's tiles, for less memory.", 1, MAX_TILE),
 )  # fmt: skip
 """What `EditOptions` takes, by the same names. `mask` is a file; `previews` belongs to each endpoint."""
 

@@ -41,8 +41,8 @@ the worker's folder) or a part of that name with a file's bytes.
 |---|---|
 | `hello` | first of all: `protocol` (1), `dimrt` (version), `requests` (the types it takes), `formats` (of `output`), \
 `limits` (`header`, `payload`, `waiting` jobs, open `sessions`), `pid` |
-| `ready` | the bundle is loaded: `bundle`, `provider`, `task` ("edit" or "generate"), `plan_styles`. Requests may \
-come before |
+| `ready` | the bundle and its graphs are loaded: `bundle`, `provider`, `task` ("edit" or "generate"), `plan_styles`. \
+Requests may come before |
 | `event` | `id`, `number` (from 0), `event` as `dimrt.wire.event_json` says |
 | `result` | `id`; of a picture `result` as `dimrt.wire.result_json` says, `notes` for the user, and the part `image` \
 with its `format`, or `path`; of a plan `plan` (`text`, `style`, `sections`) |
@@ -86,6 +86,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
     schedule: Literal["auto", "student", "teacher"] = "auto"
     seed: int | None = None
     plan: str | None = None
@@ -98,6 +99,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: tuple[int, int, int, int] | None = None
     feather: int | None = None
     closeup: Literal["auto", "never", "always"] = "auto"
+    tile: int | None = None
     previews: bool = False
 
     def resolve(self) -> EditOptions:

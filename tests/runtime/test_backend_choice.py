@@ -78,7 +78,7 @@ def test_missing_engines_are_built_at_first_use_with_progress(
     assert events[0] == PhaseStarted("build", len(missing))
     assert events[1 : len(missing) + 1] == [Progress("build", done + 1) for done in range(len(missing))]
     assert isinstance(events[len(missing) + 1], PhaseFinished)
-    assert list(result.timings)[:2] == ["build", "read"]
+    assert list(result.timings)[:3] == ["build", "load", "read"]
     assert "build" not in editor.edit(photo, "make it red", QUICK).timings
     assert builds == missing
 

@@ -4,6 +4,7 @@ import { say } from "./dom.js";
 
 const PHASES = {
   build: [0, "Preparing the engines, once"],
+  load: [0, "Loading the model"],
   read: [0, "Reading the photo"],
   encode: [0, "Looking at the photo"],
   vision: [0, "Looking at the photo"],
@@ -13,7 +14,7 @@ const PHASES = {
   decode: [3, "Bringing out the picture"],
   composite: [3, "Carrying the change to full size"],
 };
-const COUNTED = new Set(["build", "paint"]);
+const COUNTED = new Set(["build", "load", "paint"]);
 
 export class ProgressView {
   constructor({ row, stages, phase, count }) {
