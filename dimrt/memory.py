@@ -16,7 +16,7 @@ from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.language import CACHE_STEP, PREFILL_ROWS
 from dimrt.manifest import Manifest, TensorSpec
 from dimrt.request import Request
-from dimrt.tiles import LEAST
+from dimrt.tiles import LEAST, side_of
 from dimrt.vision import condition_size, window_order
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "int64": 8}
@@ -30,9 +30,8 @@ kernels, which NVIDIA doesn't state (commonly 0.3 to 0.5 GB; not measured here).
 WIDENED = 2
 """ONNX Runtime has no half precision on the CPU: it computes, and keeps weights, in float32; of half inputs and outputs
 it holds a copy in float32."""
-LARGE_TILES = (0.75, 0.5)
-TILES = (*LARGE_TILES, 0.375, 0.25)
-"""Sides of tiles that are tried where the whole picture doesn't fit, as shares of its longer side."""
+TILES = (2, 3, 4)
+"""Numbers of tiles along a side that are tried where the whole picture doesn't fit."""
 CACHE = ("key_", "value_")
 """How the names of cache tensors begin; each is input and output in one place."""
 SMALLER = {
@@ -211,17 +210,17 @@ def _tiled(bundle: Bundle, found: Estimate, device: Device) -> Estimate:
     return found
 
 
-def _tiles(manifest: Manifest, size: tuple[int, int], shares: Sequence[float], least: int = 0) -> list[int]:
+def _tiles(manifest: Manifest, size: tuple[int, int], counts: Sequence[int], least: int = 0) -> list[int]:
     """Sides in pixels of tiles for pictures of a size; none where the autoencoder knows one size.
 
     Args:
-        shares: of the picture's longer side.
+        counts: of tiles along the picture's longer side.
         least: cells that an engine takes at least.
     """
     factor = manifest.resolution.latent_factor
     if any(isinstance(side, int) for side in manifest.graphs["decode"].inputs[0].shape[2:]):
         return []
-    sides = [int(share * max(size)) // factor for share in shares]
+    sides = [side_of(max(size) // factor, count) for count in counts]
     return [side * factor for side in sides if side >= max(least, LEAST)]
 
 
@@ -339,7 +338,7 @@ def _advice(bundle: Bundle, found: Estimate, flavour: Flavour) -> tuple[str, ...
         if setting.length is not None and needed <= length < setting.length:
             shorter = replace(phased, length=length)
             options.append((f"phased with a cache of {length} rows", _at(bundle, shorter, flavour, available)))
-    for tile in _tiles(bundle.manifest, setting.size, LARGE_TILES):
+    for tile in _tiles(bundle.manifest, setting.size, TILES[:1]):
         tiled = replace(phased, tile=tile)
         options.append((f"phased with --tile {tile}", _at(bundle, tiled, flavour, available)))
     for share in () if square else (0.75, 0.5):

@@ -35,7 +35,7 @@ class Grid:
 
 def overlap(tile: int) -> int:
     """Cells that neighbours share at least: a quarter of a tile (measured in benchmarks/tiles.py)."""
-    return tile // 4
+    return max(tile // 4, 1)
 
 
 def starts(length: int, tile: int) -> tuple[int, ...]:
@@ -47,11 +47,17 @@ def starts(length: int, tile: int) -> tuple[int, ...]:
     return tuple((2 * i * (length - tile) + steps) // (2 * steps) for i in range(steps + 1))
 
 
+def side_of(length: int, count: int) -> int:
+    """The smallest tile of which so many cover a length, in cells."""
+    return next(tile for tile in range(2, length + 2) if len(starts(length, tile)) <= count)
+
+
 def weights(length: int, tile: int, unit: int) -> dict[int, Floats]:
     """How much of each tile along one side is in the picture, by where the tile begins: float32 [tile * unit].
 
-    At every sample they sum to one. Neighbours go over into each other in the middle of what they share, within
-    `overlap`, by 3 u^2 - 2 u^3, which begins and ends level: neither the picture nor its slope jumps.
+    At every sample they sum to one. Neighbours go over into each other in the middle of what they share, in half of
+    `overlap`, by 3 u^2 - 2 u^3, which begins and ends level: neither the picture nor its slope jumps. What lies nearer
+    to a tile's edge, where convolutions saw nothing beyond it, is left out.
 
     Args:
         unit: samples of the result in a cell.
@@ -59,7 +65,7 @@ def weights(length: int, tile: int, unit: int) -> dict[int, Floats]:
     begins = starts(length, tile)
     size = min(tile, length) * unit
     found = {begin: np.ones(size, np.float32) for begin in begins}
-    width = overlap(tile) * unit
+    width = overlap(tile) * unit / 2
     for left, right in pairwise(begins):
         shared = (left + tile - right) * unit
         ramp = np.clip((np.arange(shared) + 0.5 - (shared - width) / 2) / width, 0, 1)

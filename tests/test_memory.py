@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -12,10 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimrt import memory
+from dimrt.backends.base import Flavour, Processor, Residency
 from dimrt.bundle import NANO, Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
-from dimrt.manifest import TensorSpec
-from dimrt.memory import Setting, check_fits, estimate, evaluate, tensor_bytes
+from dimrt.manifest import Graph, TensorSpec
+from dimrt.memory import Setting, check_fits, check_request, estimate, evaluate, tensor_bytes
+from dimrt.options import EditOptions
+from dimrt.request import resolve
+from dimrt.tiles import side_of
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,89 @@ def test_a_bundle_without_polynomials_must_be_exported_again(nano: Bundle) -> No
 def test_a_size_the_painter_cannot_take(nano: Bundle) -> None:
     with pytest.raises(InputError, match="multiples of 16"):
         estimate(nano, size=(100, 128))
+
+
+def large(bundle: Bundle) -> Bundle:
+    """A stand-in: the bundle with an autoencoder for pictures of any size, which takes most of the memory at 1024."""
+    facts = bundle.manifest
+
+    def free(name: str, graph: Graph) -> Graph:
+        if name not in ("encode", "decode"):
+            return graph
+        (spec,) = graph.inputs
+        inputs = (msgspec.structs.replace(spec, shape=(*spec.shape[:2], "height", "width")),)
+        bytes_of_a_cell = 1e6 if name == "decode" else 1e6 / facts.resolution.latent_factor**2
+        return msgspec.structs.replace(graph, inputs=inputs, activations=({"height*width": bytes_of_a_cell},))
+
+    graphs = {name: free(name, graph) for name, graph in facts.graphs.items()}
+    resolution = msgspec.structs.replace(facts.resolution, side=1024)
+    return Bundle(bundle.path, msgspec.structs.replace(facts, graphs=graphs, resolution=resolution), bundle.digest)
+
+
+SIDES = [None, *(side_of(128, count) * 8 for count in (2, 3, 4))]
+"""Of the tiles of 128 cells, each 8 pixels: none, two, three, four in a row."""
+
+
+def peaks(bundle: Bundle, flavour: Flavour, setting: Setting) -> list[int]:
+    """Bytes of a setting with each of `SIDES`, the most first."""
+    found = [memory._at(bundle, replace(setting, tile=tile), flavour, None).peak for tile in SIDES]
+    assert found == sorted(found, reverse=True) and found[-1] < 0.2 * found[0]
+    return found
+
+
+def test_the_autoencoder_goes_into_tiles_where_the_picture_does_not_fit_whole(
+    nano: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest that fit: the result's bytes change no more than they must."""
+    bundle = large(nano)
+    needed = peaks(bundle, "onnxruntime", Setting((1024, 1024), residency="phased"))
+    for free, tile in zip(needed, SIDES, strict=True):
+        monkeypatch.setattr("dimrt.backends.base.available_memory", lambda free=free: free)
+        found = estimate(bundle)
+        assert (found.fits, found.setting.residency, found.setting.tile) == (True, "phased", tile)
+    monkeypatch.setattr("dimrt.backends.base.available_memory", lambda: needed[-1] - 1)
+    assert not estimate(bundle).fits and estimate(bundle).setting.tile is None
+
+
+def test_a_request_is_told_to_run_in_tiles_and_an_asked_for_tile_is_kept(
+    nano: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, graphs = large(nano), ("encode", "decode")
+    needed = peaks(bundle, "onnxruntime", Setting((1024, 1024), graphs=graphs))
+    for free, asked, tile in ((needed[0], None, None), (needed[1], None, SIDES[1]), (needed[0], 256, 256)):
+        monkeypatch.setattr("dimrt.backends.base.available_memory", lambda free=free: free)
+        request = resolve(EditOptions(tile=asked), bundle.manifest)
+        assert check_request(bundle, request, Processor(), "all", graphs).tile == tile
+    monkeypatch.setattr("dimrt.backends.base.available_memory", lambda: needed[2])
+    with pytest.raises(ResourceError, match="this step"):
+        check_request(bundle, resolve(EditOptions(tile=SIDES[1]), bundle.manifest), Processor(), "all", graphs)
+
+
+def test_an_engines_least_size_bounds_the_tiles(nano: Bundle) -> None:
+    """A target whose engines begin at 60 cells leaves only two tiles in a row."""
+    bundle, setting = large(nano), Setting((1024, 1024))
+    shapes = {"decode": {"height": (60, 128, 128), "width": (60, 128, 128)}}
+    needed = peaks(bundle, "tensorrt", setting)
+    for free, tile in ((needed[1], SIDES[1]), (needed[2], None)):
+        found = memory._tiled(bundle, memory._at(bundle, setting, "tensorrt", free), SmallDevice(free, shapes))
+        assert (found.setting.tile, found.fits) == (tile, tile is not None)
+
+
+@dataclass(frozen=True)
+class SmallDevice:
+    """A stand-in target."""
+
+    memory_bytes: int
+    shapes: Mapping[str, Mapping[str, tuple[int, int, int]]]
+    name: str = "standin"
+    flavour: Flavour = "tensorrt"
+    residency: Residency = "all"
+    pinned: Mapping[str, int] = field(default_factory=dict)
+
+
+def test_where_the_autoencoder_knows_one_size_there_are_no_tiles(nano: Bundle) -> None:
+    found = memory._at(nano, Setting((128, 128)), "onnxruntime", 1000)
+    assert memory._tiled(nano, found, Processor()) is found
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
