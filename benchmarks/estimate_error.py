@@ -27,11 +27,16 @@ from dimrt.predict.efficiency import FILE, Efficiency, efficiencies
 from dimrt.predict.rates import OTHER, PROCESSOR
 from dimrt.predict.roofline import Time, run_time
 
-SHARE, START_S = (0.02, 1.0), (1e-6, 2e-2)
-"""What shares and starting costs are looked for in."""
+SHARE, START_S = (0.02, 1.0), (1e-6, 1.5e-3)
+"""What shares and starting costs are looked for in: a host doesn't need longer to start a run; what takes longer is
+something else, such as turning weights into floats."""
 UNFUSED = 0.5
 """Of bytes between products on a GPU: engines fuse chains of them, and products with what follows. An assumption; the
 figures don't tell it from the arithmetic's share."""
+QUANTIZED = {"geforce": {"int8": 0.5, "fp8": 0.75}}
+"""Of a family's share, what is assumed of formats that no figure is of. A GeForce's stated rate in half precision is
+the one with sums in float32, half of what its tensor cores do; int8's rate is the whole one, fp8's is in between in
+practice."""
 NINE_OF_TEN = 0.9
 ENOUGH_MODELS = 4
 """To fit without one of them."""
@@ -77,6 +82,7 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
     def made(values: Sequence[float]) -> Efficiency:
         bandwidth, arithmetic, start, unfused = values
         shares = {"other": _short(arithmetic)}
+        shares |= {form: _short(part * arithmetic) for form, part in QUANTIZED.get(family.name, {}).items()}
         return Efficiency(
             family.name,
             family.basis,
@@ -135,7 +141,8 @@ def judge(family: Family) -> tuple[Efficiency, list[dict[str, Any]]]:
         )
     factors = sorted(max(row["ratio"], 1 / row["ratio"]) for row in rows)
     error = factors[min(math.ceil(NINE_OF_TEN * len(factors)), len(factors)) - 1]
-    whole = fit(family, family.figures, f"fitted to {len(rows)} figures: {'; '.join(sources)}")
+    assumption = f"; {' and '.join(QUANTIZED[family.name])} assumed" if family.name in QUANTIZED else ""
+    whole = fit(family, family.figures, f"fitted to {len(rows)} figures{assumption}: {'; '.join(sources)}")
     return msgspec.structs.replace(whole, error=round(error, 2), figures=len(rows)), rows
 
 

@@ -1,6 +1,6 @@
 """Published figures as pieces of work: operations and bytes from the models' published sizes (`published.toml`)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,6 @@ def _figure(entry: dict[str, Any], content: dict[str, Any]) -> Figure:
     tokens = entry.get("tokens", 1) if entry["kind"] == "prompt" else 1
     seconds = entry["seconds"] if "seconds" in entry else tokens / entry["per_second"]
     rates = _rates(entry["device"], content)
-    if entry.get("half_sums"):
-        rates = replace(rates, peak={**rates.peak, "float16": 2 * rates.peak["float16"]})
     model = entry.get("model", entry["kind"])
     return Figure(entry["what"], model, rates, seconds, tuple(pieces), entry["source"])
 
