@@ -90,9 +90,9 @@ def _check_picture(pixels: NDArray[np.float32], arrays: Arrays, case: str) -> No
 
 def test_events_come_in_order_and_tell_the_whole_story(editor: Editor, photo: NDArray[np.uint8]) -> None:
     events, result = run(editor, photo, INSTRUCTION, FAST)
-    assert tuple(event.phase for event in events if isinstance(event, PhaseStarted)) == PHASES
-    assert tuple(event.phase for event in events if isinstance(event, PhaseFinished)) == PHASES
-    assert tuple(result.timings) == PHASES
+    for kind in (PhaseStarted, PhaseFinished):
+        assert tuple(event.phase for event in events if isinstance(event, kind) and event.phase != "load") == PHASES
+    assert tuple(phase for phase in result.timings if phase != "load") == PHASES
     raw = "".join(event.text for event in events if isinstance(event, PlanText))
     assert result.blueprint == Blueprint.parse(raw)
     assert [event for event in events if isinstance(event, PlanReady)] == [PlanReady(Blueprint.parse(raw), "full")]
