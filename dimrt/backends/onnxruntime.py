@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from dimrt.backends.base import Array, Device, Part, Processor, Residency, Tensor
+from dimrt.backends.cores import Threads, choose_threads, usable_cores
 from dimrt.bundle import Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.interop import CudaArray, DeviceArray
@@ -20,6 +21,8 @@ _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float16)": np.dtype(np.float16),
     "tensor(int64)": np.dtype(np.int64),
 }
+_SLOW_FUSIONS = ("SkipLayerNormFusion",)
+"""Rewritings that cost time on a processor: the fused sum and layer norm takes ten times a layer norm (1.31)."""
 _ERRORS_ONLY = 3
 _MEMORY_WORDS = ("bad allocation", "bad_alloc", "failed to allocate", "out of memory")
 
@@ -93,7 +96,7 @@ class OrtBackend:
         Args:
             bundle: the bundle whose graphs are run.
             device: "cpu", or "cuda" for the first NVIDIA GPU.
-            threads: CPU threads inside an operator; None leaves the choice to ONNX Runtime.
+            threads: CPU threads inside an operator; None takes what suits the processor (`dimrt.backends.cores`).
 
         Raises:
             InputError: `threads` is less than 1.
@@ -104,7 +107,7 @@ class OrtBackend:
         self._bundle = bundle
         self._device = device
         self._provider = PROVIDERS[device]
-        self._threads = threads
+        self._threads = choose_threads(usable_cores()) if threads is None else Threads(threads)
         self._engines: dict[str, OrtEngine] = {}
         self.name = f"onnxruntime {self._provider}"
         self.residency: Residency = "all"
@@ -188,12 +191,13 @@ class OrtBackend:
         options.log_severity_level = _ERRORS_ONLY
         # Every session has threads of its own, which otherwise go on spinning while the next graph wants the cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._threads.count or 0
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._threads.spin)))
         providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
+        without = _SLOW_FUSIONS if self._device == "cpu" else ()
         try:
             with _memory_errors(graph):
-                session = ort.InferenceSession(str(path), options, providers=providers)
+                session = ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=without)
         except (
             native.Fail,
             native.InvalidGraph,
