@@ -73,10 +73,14 @@ class PainterBlock(nn.Module):
         return x + ff_gate * self.feed_forward(modulate(x, ff_scale, ff_shift, self.eps), size)
 
     def feed_forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """[B, N, D] -> the same in float32, through a 3x3 depthwise convolution over the token grid."""
-        grid = F.silu(self.expand(x)).transpose(1, 2).unflatten(2, size)
+        """[B, N, D] -> the same in float32, through a 3x3 depthwise convolution over the token grid.
+
+        The transposes stand right beside the convolution: ONNX Runtime on a CPU then makes them part of its own change
+        of layout.
+        """
+        grid = F.silu(self.expand(x)).unflatten(1, size).permute(0, 3, 1, 2)
         grid = F.conv2d(grid, self.depthwise, self.depthwise_bias, padding=1, groups=self.depthwise.shape[0])
-        value, gate = grid.flatten(2).transpose(1, 2).chunk(2, dim=-1)
+        value, gate = grid.permute(0, 2, 3, 1).flatten(1, 2).chunk(2, dim=-1)
         return self.contract(value * F.silu(gate)).float()
 
 
