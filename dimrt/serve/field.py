@@ -13,7 +13,7 @@ MOST_VALUES = 64
 """Of a field that may be given several times."""
 LONGEST_NUMBER = 32
 _SHARE = r"\d{1,9}(\.\d{1,9})?%?"
-_LEVEL = r"\d{0,9}(\.\d{0,15})?"
+_LEVEL = r"\d{1,9}(\.\d{1,15})?"
 PAIR_PATTERN = rf"^{_LEVEL},{_LEVEL}$"
 BOX_PATTERN = rf"^{_SHARE},{_SHARE},{_SHARE},{_SHARE}$"
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}

@@ -123,6 +123,13 @@ def test_a_region_reaches_the_editor_in_pixels(server: Running, region: object) 
     assert server.editor.seen[0].region == ((12, 0, 24, 32) if "%" in str(region) else (4, 5, 20, 10))
 
 
+@pytest.mark.parametrize("interval", ["0.25,0.75", [0.25, 0.75]])
+def test_an_interval_of_guidance_reaches_the_editor(server: Running, interval: object) -> None:
+    job = server.add_job(server.add_photo(), guidance_scale=3, guidance_interval=interval)
+    assert server.wait_over(job) == "done"
+    assert server.editor.seen[0].guidance_interval == (0.25, 0.75)
+
+
 def test_every_option_of_the_editor_can_be_asked_for() -> None:
     given = {field.name for field in OPTIONS}
     assert given | {"mask", "previews"} == set(EditOptions.__dataclass_fields__)
@@ -304,7 +311,10 @@ def test_the_oldest_pictures_go_when_the_memory_is_full() -> None:
      ({"think": "yes"}, "think"), ({"instructions": []}, "instructions"), ({"instructions": [1]}, "instructions"),
      ({"instructions": [""]}, "instructions"), ({"instructions": ["x"] * 65}, "instructions"), ({"plan": ""}, "plan"),
      ({"plan": "x" * 70_000}, "plan"), ({"region": "1,2,3"}, "region"), ({"region": [1, 2, 3, "x"]}, "region"),
-     ({"photo": 7}, "photo"), ({"previews": 1}, "previews"), ({"surprise": 1}, "surprise"), ({"mask": "x"}, "mask")],
+     ({"guidance_interval": "0.2"}, "guidance_interval"), ({"guidance_interval": [0.8, 0.2]}, "guidance_interval"),
+     ({"guidance_interval": "0,1.5"}, "guidance_interval"), ({"guidance_interval": [0, "x"]}, "guidance_interval"),
+     ({"tile": 0}, "tile"), ({"photo": 7}, "photo"),
+     ({"previews": 1}, "previews"), ({"surprise": 1}, "surprise"), ({"mask": "x"}, "mask")],
 )  # fmt: skip
 def test_a_wrong_field_is_named(server: Running, fields: dict[str, object], param: str) -> None:
     answer = server.client.post("/v1/jobs", json={"photo": server.add_photo(), "instructions": ["x"], **fields})
@@ -316,6 +326,7 @@ def test_a_wrong_field_is_named(server: Running, fields: dict[str, object], para
 @pytest.mark.parametrize(
     "fields",
     [{"region": "40,0,20,10"}, {"plan_style": "haiku"}, {"schedule": "student", "guidance_scale": 3.0}, {"feather": 3},
+     {"guidance_scale": 1, "guidance_interval": [0.2, 0.8]}, {"tile": 100},
      {"instructions": ["  "]}, {"frame": "crop", "composite": "tone"}, {"instructions": ["x", ". "]}],
 )  # fmt: skip
 def test_what_the_bundle_or_the_photo_can_not_do_is_refused_before_it_waits(
