@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from dimrt.backends.cuda_stream import Event
 from dimrt.backends.tensorrt_products import AT_ONCE, Products
@@ -49,7 +50,7 @@ class CudaProber:
 
     def product(self, kind: str, size: int) -> tuple[Callable[[], None], int]:
         """An engine of one product, of float16 (or float32) in and out."""
-        ports = "float32" if kind == "float32" else "float16"
+        ports: Literal["float32", "float16"] = "float32" if kind == "float32" else "float16"
         model = product_model(kind, size, operands(kind, size)[1], ports)
         x, y = (TensorSpec(name, ports, (size, size)) for name in "xy")
         try:

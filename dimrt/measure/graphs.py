@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from dimrt.backends.base import Backend
 from dimrt.bundle import Bundle
 from dimrt.errors import DimrtError, InputError
@@ -94,9 +96,11 @@ def _single(call: Call, recorder: Recorder) -> Call:
         return call
     feeds = dict(call.feeds)
     for spec in recorder.contract(call.graph).inputs:
-        axis = next((i for i, side in enumerate(spec.shape) if side in ("tokens", "rows")), None)
-        if axis is not None:
-            feeds[spec.name] = recorder.to_host(feeds[spec.name])[(slice(None),) * axis + (slice(0, 1),)]
+        if spec.shape == ("rows",):
+            feeds[spec.name] = np.zeros(1, spec.dtype)  # which tokens logits are asked of
+        elif "tokens" in spec.shape:
+            axis = spec.shape.index("tokens")
+            feeds[spec.name] = np.take(recorder.to_host(feeds[spec.name]), [0], axis)
     return replace(call, feeds=feeds, axes={**call.axes, "tokens": 1, "rows": 1})
 
 

@@ -1,7 +1,5 @@
-"""The whole measurement in its order: card, ceilings, a cold process, warm edits, graphs by themselves, a long run."""
+"""The whole measurement in its order: card, ceilings, cold processes, warm edits, graphs by themselves, a long run."""
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,11 +10,11 @@ from dimrt.backends.base import Backend
 from dimrt.backends.onnxruntime import PROVIDERS, OrtBackend
 from dimrt.bundle import Bundle
 from dimrt.editor import Editor
-from dimrt.errors import DimrtError, ResourceError
+from dimrt.errors import ResourceError
 from dimrt.measure import ceilings, clocks, cold, graphs, scene
 from dimrt.measure.card import device_card
 from dimrt.measure.edits import Case, Edits, edit_photo, run_edits
-from dimrt.measure.energy import Meter, Power
+from dimrt.measure.lasting import Watt, sustained
 from dimrt.measure.power import find_meter, why_none
 from dimrt.measure.recorder import Recorder
 from dimrt.measure.samples import Amount, summary
@@ -24,12 +22,8 @@ from dimrt.version import __version__
 
 FORMAT = 1
 """Of the document."""
-WARM_UP_PHOTO, LONG_RUN_PHOTO = 1_000_000, 2_000_000
-"""Numbers of the first photos of the warm-up and of the long run; those of the rounds begin at 0."""
-LONG_RUN_PHOTOS = 4
-"""Photos that the long run goes round in; of one photo to the next nothing is kept."""
-DRIFT_OF = 6
-"""Edits that a long run must have for its beginning to be compared with its end."""
+WARM_UP_PHOTO = 1_000_000
+"""Number of the first photo of the warm-up; those of the rounds begin at 0."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +102,9 @@ def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str,
     names = graphs.chosen(bundle, plan.graphs)
     free_before = gpu_free()
     backend = case.backend(bundle)
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "dimrt": __version__,
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command,
-        "card": device_card(backend.name, case.threads),
-        "bundle": _bundle(bundle),
-        "settings": _settings(case, plan, bundle),
-    }
+    document = _head(case, plan, bundle, backend, command)
     listener.part("card", document)
-    missing = backend.missing()
-    for graph in backend.build(missing):
+    for graph in backend.build(backend.missing()):
         listener.stage(f"built the engine of {graph}")
     listener.stage("ceilings")
     found = _ceilings(backend, case, plan)
@@ -127,21 +112,24 @@ def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str,
     listener.part("ceilings", document)
     document["cold"] = [_cold(case, bundle, drop, listener) for drop in plan.colds]
     listener.part("cold", document)
-    meter = find_meter(None if _on_processor(backend) else 0)
-    idle = _idle(meter, plan, listener)
+    card = None if _on_processor(backend) else 0
+    watt = Watt(find_meter(card), why_none(card))
+    watt.rest(plan.idle)
     editor = Editor(bundle, backend)
     try:
-        edits = _warm(editor, case, plan, document, listener)
+        edits = _warm(editor, case, plan, listener)
+        document["edit"], document["decode"] = _edits(edits, document["cold"]), _decode(edits)
         listener.part("edit", document)
         document["graphs"] = _graphs(bundle, backend, case, names, found, plan, listener)
         _join_cold(document)
         listener.part("graphs", document)
         document["memory"] = _memory(document["cold"], free_before)
-        document["sustained"], document["power"] = _sustained(editor, case, plan, meter, idle, edits, listener)
+        listener.stage("edits in a row")
+        lasting = sustained(editor, case, plan.sustained, len(edits.first), watt)
+        document["sustained"], document["power"] = lasting
     finally:
         editor.close()
-    if meter is None:
-        document["power_why"] = why_none(None if _on_processor(backend) else 0)
+    document["power_why"] = watt.why_none
     document["after"] = clocks.state()
     document["throttled"] = clocks.throttled(document["card"]["state"], document["after"])
     document["card"]["provider"] = backend.name  # a graph that could not be captured is known only now
@@ -160,14 +148,6 @@ def prober(backend: Backend, case: Case) -> ceilings.Prober:
     return CudaProber(case.target)
 
 
-def _ceilings(backend: Backend, case: Case, plan: Plan) -> ceilings.Ceilings:
-    held = prober(backend, case)
-    try:
-        return ceilings.measure(held, plan.probes, quick=plan.quick)
-    finally:
-        held.close()
-
-
 def gpu_free() -> int | None:
     """Bytes free on the GPU; None where there is none, or nothing to ask it with."""
     from dimrt.backends.cuda import Device
@@ -182,37 +162,50 @@ def _on_processor(backend: Backend) -> bool:
     return PROVIDERS["cpu"] in backend.name
 
 
-def _bundle(bundle: Bundle) -> dict[str, Any]:
+def _ceilings(backend: Backend, case: Case, plan: Plan) -> ceilings.Ceilings:
+    held = prober(backend, case)
+    try:
+        return ceilings.measure(held, plan.probes, quick=plan.quick)
+    finally:
+        held.close()
+
+
+def _head(case: Case, plan: Plan, bundle: Bundle, backend: Backend, command: str) -> dict[str, Any]:
+    """What is known before anything is measured."""
     manifest = bundle.manifest
+    schedule = manifest.schedule
     return {
-        "name": manifest.name,
-        "recipe": manifest.recipe,
-        "task": manifest.painter.task,
-        "digest": bundle.digest,
-        "bytes": sum(record.size for record in manifest.files.values()),
-        "random": scene.is_random(bundle),
-    }
-
-
-def _settings(case: Case, plan: Plan, bundle: Bundle) -> dict[str, Any]:
-    schedule, resolution = bundle.manifest.schedule, bundle.manifest.resolution
-    return {
-        "quick": plan.quick,
-        "device": case.device,
-        "target": Path(case.target).name if case.target else None,
-        "threads": case.threads,
-        "steps": case.steps or schedule.steps,
-        "guidance_scale": schedule.guidance_scale if case.guidance is None else case.guidance,
-        "side": resolution.side,
-        "plan_tokens": case.plan_tokens,
-        "photo": list(scene.SIZE),
-        "instructions": list(scene.INSTRUCTIONS),
-        "amounts": {"edits": asdict(plan.edits), "runs": asdict(plan.runs), "probes": asdict(plan.probes)},
-        "warm_up": plan.warm_up,
-        "sustained_s": plan.sustained,
-        "percentiles": "the sample that so many of all lie below, rounded up; p90 is the headline (SingleStream)",
-        "query": "one edit: from the bytes of a JPEG (a second edit: from the instruction) to the picture's pixels",
-        "cold": "a new process: Python starts, every byte of the bundle is checked, graphs are loaded, one edit",
+        "format": FORMAT,
+        "dimrt": __version__,
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "card": device_card(backend.name, case.threads),
+        "bundle": {
+            "name": manifest.name,
+            "recipe": manifest.recipe,
+            "task": manifest.painter.task,
+            "digest": bundle.digest,
+            "bytes": sum(record.size for record in manifest.files.values()),
+            "random": scene.is_random(bundle),
+        },
+        "settings": {
+            "quick": plan.quick,
+            "device": case.device,
+            "target": Path(case.target).name if case.target else None,
+            "threads": case.threads,
+            "steps": case.steps or schedule.steps,
+            "guidance_scale": schedule.guidance_scale if case.guidance is None else case.guidance,
+            "side": manifest.resolution.side,
+            "plan_tokens": case.plan_tokens,
+            "photo": list(scene.SIZE),
+            "instructions": list(scene.INSTRUCTIONS),
+            "amounts": {"edits": asdict(plan.edits), "runs": asdict(plan.runs), "probes": asdict(plan.probes)},
+            "warm_up": plan.warm_up,
+            "sustained_s": plan.sustained,
+            "percentiles": "the sample that so many of all lie below, rounded up; p90 is the headline (SingleStream)",
+            "query": "one edit: from the bytes of a JPEG (a second edit: from the instruction) to the picture's pixels",
+            "cold": "a new process: Python starts, every byte of the bundle is checked, graphs are loaded, one edit",
+        },
     }
 
 
@@ -225,25 +218,27 @@ def _cold(case: Case, bundle: Bundle, drop: bool, listener: Listener) -> dict[st
         return {"error": str(error)}
 
 
-def _warm(editor: Editor, case: Case, plan: Plan, document: dict[str, Any], listener: Listener) -> Edits:
-    """Warm edits into the document: first and second ones of many photos, and the decoding in them."""
+def _warm(editor: Editor, case: Case, plan: Plan, listener: Listener) -> Edits:
+    """First and second edits of many photos, once everything is loaded."""
     listener.stage("warming up")
     for number in range(plan.warm_up):
         for _ in edit_photo(editor, case, WARM_UP_PHOTO + number):
             pass
     listener.stage("edits")
-    edits = run_edits(editor, case, plan.edits.turns())
-    seconds = [edit.seconds for edit in edits.first]
-    document["edit"] = {
-        "cold_s": next((run["seconds"] for run in document["cold"] if "seconds" in run), None),
+    return run_edits(editor, case, plan.edits.turns())
+
+
+def _edits(edits: Edits, colds: list[dict[str, Any]]) -> dict[str, Any]:
+    """First edits of photos and, beside them, second ones."""
+    seconds, again = ([edit.seconds for edit in each] for each in (edits.first, edits.second))
+    return {
+        "cold_s": next((run["seconds"] for run in colds if "seconds" in run), None),
         "first_s": median(seconds),
         **summary(seconds),
         "phases": edits.phases(),
-        "second_edit_s": [round(edit.seconds, 7) for edit in edits.second],
-        "second": summary([edit.seconds for edit in edits.second]) if edits.second else None,
+        "second_edit_s": [round(value, 7) for value in again],
+        "second": summary(again) if again else None,
     }
-    document["decode"] = _decode(edits)
-    return edits
 
 
 def _decode(edits: Edits) -> dict[str, Any] | None:
@@ -269,6 +264,9 @@ def _graphs(
     plan: Plan,
     listener: Listener,
 ) -> dict[str, dict[str, Any]]:
+    """Runs of one more edit, which is watched, repeated graph by graph."""
+    if not names:
+        return {}
     recorder = Recorder(backend, bundle.manifest.graphs)
     watched: Any = recorder
     for _ in edit_photo(Editor(bundle, watched), case, 0, again=False):
@@ -294,71 +292,3 @@ def _memory(colds: list[dict[str, Any]], free_before: int | None) -> dict[str, A
     free = gpu_free()
     device = None if free is None or free_before is None else max(free_before - free, 0)
     return {"peak_rss_bytes": max(peaks, default=None), "device_bytes": device}
-
-
-def _idle(meter: Meter | None, plan: Plan, listener: Listener) -> float | None:
-    """Watts of the machine before anything runs; None without a meter."""
-    if meter is None:
-        return None
-    listener.stage("idle power")
-    return _metered(meter, lambda: time.sleep(plan.idle))[1].mean_watts
-
-
-def _sustained(
-    editor: Editor, case: Case, plan: Plan, meter: Meter | None, idle: float | None, warm: Edits, listener: Listener
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Edits in a row for some time, and the power they take; without such a run power is taken of a few edits."""
-    if plan.sustained == 0 and meter is None:
-        return None, None
-    listener.stage("edits in a row")
-    photos = range(LONG_RUN_PHOTO, LONG_RUN_PHOTO + LONG_RUN_PHOTOS)
-    for number in photos:
-        scene.photo(number)
-    count = len(warm.first)
-    amount = Amount(1, 1_000_000, plan.sustained) if plan.sustained else Amount(count, count, 0)
-
-    def work() -> Edits:
-        return run_edits(editor, case, (photos[n % len(photos)] for n in amount.turns()), again=False)
-
-    edits, power = (work(), None) if meter is None else _metered(meter, work)
-    found = None if plan.sustained == 0 else _lasting(edits)
-    return found, None if power is None else _power(power, len(edits.first), idle)
-
-
-def _metered(meter: Meter, work: Callable[[], Any]) -> tuple[Any, Power]:
-    """Work with the meter running, which is stopped whatever happens."""
-    meter.start()
-    try:
-        done = work()
-    except (DimrtError, KeyboardInterrupt):
-        meter.stop()
-        raise
-    return done, meter.stop()
-
-
-def _lasting(edits: Edits) -> dict[str, Any]:
-    """Edits in a row. `drift` compares the last third's median with the first third's: 0.1 is 10 % slower."""
-    seconds = [edit.seconds for edit in edits.first]
-    third = len(seconds) // 3
-    enough = len(seconds) >= DRIFT_OF
-    return {
-        "seconds": edits.at[-1] + seconds[-1],
-        "at_s": edits.at,
-        **summary(seconds),
-        "drift": median(seconds[-third:]) / median(seconds[:third]) - 1 if enough else None,
-    }
-
-
-def _power(power: Power, edits: int, idle: float | None) -> dict[str, Any]:
-    return {
-        "meter": power.meter,
-        "scope": power.scope,
-        "seconds": power.seconds,
-        "watts": [[round(at, 3), round(watts, 3)] for at, watts in power.watts],
-        "mean_watts": power.mean_watts,
-        "idle_watts": idle,
-        "rails": power.rails,
-        "joules": power.joules,
-        "edits": edits,
-        "joules_per_edit": power.joules / edits,
-    }

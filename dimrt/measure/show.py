@@ -1,10 +1,10 @@
-"""The document in words and columns, for a terminal of 80 columns."""
+"""The document in words and columns, for a terminal of 80 columns of which two are kept free at the left."""
 
 from typing import Any
 
 from dimrt.measure.samples import ENOUGH
 
-NAME, WIDTH = 12, 80
+NAME, WIDTH = 12, 78
 UNKNOWN = "-"
 BUSY = 0.5
 """Running processes for each core, before anything is measured, over which the machine is called busy."""
