@@ -133,19 +133,20 @@ class Designer:
         _, logits = self._language.read(cache, self._embed(turn.ids[rest]), positions[:, rest], turn.shared)
         self._drafts.begin(turn.ids[turn.ids != self._facts.tokens.image_pad])
         stream = TextStream(self.prompts)
-        seen = np.unique(turn.ids)
+        before = np.unique(turn.ids)
+        seen = np.concatenate([before, np.zeros(limit, np.int64)])
         written: list[int] = []
         guesses: list[int] = []
         passes = 1
         ended = False
         while len(written) < limit:
-            token = _best(logits[0], seen, penalty)
+            token = _best(logits[0], seen[: len(before) + len(written)], penalty)
             self._drafts.add(token)
             if token in self._facts.tokens.stop:
                 ended = True
                 break
+            seen[len(before) + len(written)] = token
             written.append(token)
-            seen = np.union1d(seen, [token])
             yield Piece(len(written), stream.push(token), passes)
             if guesses and guesses[0] == token:  # its own logits came with those before
                 logits, guesses = logits[1:], guesses[1:]
@@ -205,8 +206,10 @@ class Designer:
     def _embed(self, ids: Ids, view: View | None = None) -> Tensor:
         """Rows of the embedding table [n, hidden_size], the picture's embeddings in place of its tokens."""
         table: Array = self._bundle.table("embeddings")
+        if view is None:
+            return np.array(table[ids])
         marks = np.flatnonzero(ids == self._facts.tokens.image_pad)
-        if view is None or len(marks) == 0:
+        if len(marks) == 0:
             return np.array(table[ids])
         parts: list[Part] = []
         for piece in (slice(0, marks[0]), slice(marks[-1] + 1, len(ids))):
@@ -217,7 +220,7 @@ class Designer:
 
 
 def _best(logits: NDArray[np.float32], seen: Ids, penalty: float) -> int:
-    """The token with the highest logit after the repetition penalty on `seen`."""
+    """The token with the highest logit after the repetition penalty on `seen` (repeated ids do no harm)."""
     if penalty != 1.0:
         logits = logits.copy()
         values = logits[seen]

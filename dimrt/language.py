@@ -56,6 +56,7 @@ class Language:
         self._facts = bundle.manifest.designer.language
         self._backend = backend
         self._names = [f"{kind}_{layer}" for layer in range(self._facts.layers) for kind in ("key", "value")]
+        self._written = [(name, f"{name}_out") for name in self._names]
         specs = {spec.name: spec for spec in bundle.manifest.graphs["language"].inputs}
         self._dtype = specs[self._names[0]].dtype
         self._width = self._facts.hidden_size
@@ -170,18 +171,20 @@ class Language:
             )
         count = positions.shape[1]
         cos, sin = rotary(positions, self._facts)
-        visible = np.arange(cache.capacity) <= start + np.arange(count)[:, None]
+        mask = np.full((count, cache.capacity), MASKED, self._dtype)
+        for row in range(count):
+            mask[row, : start + row + 1] = 0
         outputs: dict[str, Any] = self._engine.run(
             {
                 "embeddings": embeddings,
                 "cos": cos,
                 "sin": sin,
-                "mask": np.where(visible, np.float32(0), np.float32(MASKED))[None, None],
+                "mask": mask[None, None],
                 "position": np.array([start], np.int64),
                 "rows": np.arange(max(count - asked, 0), count),
                 **cache.tensors,
             },
-            into={f"{name}_out": tensor for name, tensor in cache.tensors.items()},
+            into={written: cache.tensors[name] for name, written in self._written},
             keep=("hidden",),
         )
         return outputs["hidden"], outputs["logits"][0]

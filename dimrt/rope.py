@@ -1,6 +1,7 @@
 """Rotary positions of the designer's text decoder (multimodal rotary embedding of Qwen2.5-VL)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,15 @@ def text_positions(start: int, count: int, delta: int) -> NDArray[np.int64]:
 
 def rotary(positions: NDArray[np.int64], language: Language) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cosines and sines [1, L, head_dim / 2] float32: each section of the frequencies follows its own axis."""
-    exponents = np.arange(0, language.head_dim, 2, dtype=np.float32) / np.float32(language.head_dim)
-    frequencies = np.float32(1) / np.float32(language.rope_theta) ** exponents
-    axis = np.repeat(np.arange(3), language.mrope_section)
+    axis, frequencies = _frequencies(language.head_dim, language.rope_theta, tuple(language.mrope_section))
     angles = positions[axis].T.astype(np.float32) * frequencies
     return np.cos(angles)[None], np.sin(angles)[None]
+
+
+@lru_cache(maxsize=8)  # asked for with every token
+def _frequencies(
+    head_dim: int, theta: float, sections: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Of each pair of channels the axis whose position turns it, and how fast."""
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    return np.repeat(np.arange(3), sections), np.float32(1) / np.float32(theta) ** exponents

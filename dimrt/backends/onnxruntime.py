@@ -68,8 +68,12 @@ class OrtEngine:
                 binding.bind_output(name, self._device if name in keep else "cpu")
         with _memory_errors(self._graph):
             self._session.run_with_iobinding(binding)
-        results = zip(self._outputs, binding.get_outputs(), strict=True)
-        return {name: value if name in keep else value.numpy() for name, value in results if name not in written}
+        values = binding.get_outputs_as_ortvaluevector()  # wrapped one by one: most outputs may be a cache's
+        results: dict[str, Tensor] = {}
+        for index, name in enumerate(self._outputs):
+            if name not in written:
+                results[name] = ort.OrtValue(values[index]) if name in keep else values[index].numpy()
+        return results
 
     def limit(self, axis: str) -> int | None:
         """Nothing bounds a run but memory."""
