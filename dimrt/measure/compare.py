@@ -8,7 +8,7 @@ from typing import Any
 
 from dimrt.measure import comparable
 from dimrt.measure.metrics import Metric, Single, both, singles
-from dimrt.measure.quantities import amount
+from dimrt.measure.quantities import amount, percent
 from dimrt.measure.statistics import ALPHA, Shift, holm, shift
 
 MARGIN = 0.02
@@ -104,7 +104,7 @@ def _finding(metric: Metric, found: Shift | None, p: float | None, metrics: int)
         smaller = found.p_less < found.p_greater
         verdict = BETTER if smaller != metric.higher else WORSE
     elif found.least_p * metrics > ALPHA:
-        why = f"too few samples to tell anything among {metrics} metrics; measure longer"
+        why = f"too few (independent) samples to tell anything among {metrics} metrics; measure longer"
     return Finding(
         name=metric.name,
         unit=metric.unit,
@@ -150,11 +150,15 @@ def _cells(name: str, before: float, after: float, unit: str) -> str:
 def explanation(found: Comparison) -> list[str]:
     """What the verdicts mean, and what stands in their way."""
     lines = [
-        f"Verdicts: differences beyond {found.margin:.0%} of the value, at {found.alpha:.0%} for all metrics together "
-        "(permutations of blocks in time, Holm).",
+        f"Verdicts: differences beyond {percent(found.margin)} of the value, at {percent(found.alpha)} for all metrics "
+        "together (permutations of blocks in time, Holm).",
         "Both sides are one process each; measure again before you rely on a small difference.",
     ]
-    return [*dict.fromkeys(finding.why for finding in found.findings if finding.why), *lines]
+    limits: dict[str, list[str]] = {}
+    for finding in found.findings:
+        if finding.why:
+            limits.setdefault(finding.why, []).append(finding.name)
+    return [*(f"{', '.join(names)}: {why}" for why, names in limits.items()), *lines]
 
 
 def interval_text(finding: Finding) -> str:

@@ -25,8 +25,9 @@ def standin_document(seed: int = 0, *, count: int = 40, scale: float = 1.0, powe
     phases = {name: samples(seconds) for name, seconds in PHASES.items()}
     edits = [round(sum(parts), 7) for parts in zip(*phases.values(), strict=True)]
     second = samples(4.8)
-    at = [0.0, *np.cumsum(edits)[:-1].round(4).tolist()]
-    lasting = [round(each * (1 + 0.08 * i / count), 7) for i, each in enumerate(edits)]
+    slower = [1 + 0.08 * i / count for i in range(count)]
+    lasting = [round(each * factor, 7) for each, factor in zip(edits, slower, strict=True)]
+    at = [0.0, *np.cumsum(lasting)[:-1].round(4).tolist()]
     return {
         "format": 1,
         "dimrt": "0.1.0",
@@ -129,6 +130,10 @@ def standin_document(seed: int = 0, *, count: int = 40, scale: float = 1.0, powe
             "at_s": at,
             **_percentiles(lasting),
             "drift": 0.05,
+            "phases": {
+                name: [round(each * factor, 7) for each, factor in zip(parts, slower, strict=True)]
+                for name, parts in phases.items()
+            },
         },
         "power": _power(lasting, random) if power else None,
         **({} if power else {"power_why": "no tegrastats: this is no Jetson"}),

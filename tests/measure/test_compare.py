@@ -56,7 +56,7 @@ def test_one_graph_that_got_slower_is_told_from_the_others() -> None:
 def test_few_samples_are_told_to_be_few() -> None:
     found = by_name(compare(standin_document(1, count=4), standin_document(2, count=4, scale=0.8)))
     assert found["edit"].verdict == NO_EVIDENCE
-    assert "too few samples" in found["edit"].why
+    assert "too few" in found["edit"].why
     assert by_name(compare(standin_document(1, count=1), standin_document(2, count=1)))["edit"].why == (
         "fewer than two samples"
     )
@@ -145,11 +145,11 @@ def test_the_table_fits_a_terminal_and_the_description_is_json() -> None:
         (0.012345, "s", "12.3 ms"),
         (123.4, "s", "123 s"),
         (4321.0, "s", "4,321 s"),
-        (0.9999, "s", "1 s"),
-        (2.5e-8, "s", "0.025 µs"),
-        (25e9, "bytes", "25 GB"),
+        (0.9999, "s", "1.00 s"),
+        (2.5e-8, "s", "0.0250 µs"),
+        (25e9, "bytes", "25.0 GB"),
         (176e9, "bytes/s", "176 GB/s"),
-        (68e12, "ops/s", "68 Top/s"),
+        (68e12, "ops/s", "68.0 Top/s"),
         (82.25, "tokens/s", "82.2 tok/s"),
         (0.0, "s", "0 s"),
         (None, "s", "-"),
