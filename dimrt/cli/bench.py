@@ -145,15 +145,23 @@ def command(
 @command.command("compare")
 @click.argument("before")
 @click.argument("after")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a report with charts.")
 @json_option
-def compare_command(before: str, after: str, as_json: bool) -> None:
+def compare_command(before: str, after: str, html: Path | None, as_json: bool) -> None:
     """Say whether AFTER is better or worse than BEFORE, or whether there is no evidence of either.
 
     Both are documents of `dimrt bench -o FILE`.
     """
     from dimrt.measure.compare import compare, describe, table
 
-    found = compare(read_document(before), read_document(after))
+    if html is not None:
+        check_writable(html)
+    one, other = read_document(before), read_document(after)
+    found = compare(one, other)
+    if html is not None:
+        from dimrt.measure.compared import write_comparison
+
+        write_comparison(one, other, found, html)
     if as_json:
         click.echo(json.dumps(describe(found), ensure_ascii=False))
         return

@@ -7,6 +7,8 @@ from typing import Any
 from dimrt.errors import InputError
 
 FORMAT = 1
+PARTS = ("card", "bundle", "settings", "edit")
+"""What every document holds."""
 SAME_BUNDLE = ("name", "task", "random")
 SAME_SETTINGS = ("side", "steps", "guidance_scale", "plan_tokens", "photo", "instructions", "query")
 """What must agree for times to be of the same work."""
@@ -23,7 +25,7 @@ def refuse(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         InputError: they aren't; the message says what differs.
     """
     for which, document in (("first", before), ("second", after)):
-        if not isinstance(document.get("settings"), Mapping) or "edit" not in document:
+        if not all(isinstance(document.get(part), Mapping) for part in PARTS):
             raise InputError(f"the {which} file is no result of `dimrt bench`; give files written with its -o")
         if document.get("format") != FORMAT:
             raise InputError(

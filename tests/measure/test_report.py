@@ -56,7 +56,7 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def comparison() -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "DRAWS", 499)
+        patch.setattr(statistics, "DRAWS", 1_999)
         before, after = standin_document(1), standin_document(2, scale=0.9)
         after["card"]["power_mode"] = "30W"
         return render_comparison(before, after, compare(before, after))
