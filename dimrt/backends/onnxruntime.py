@@ -27,6 +27,17 @@ _ERRORS_ONLY = 3
 _MEMORY_WORDS = ("bad allocation", "bad_alloc", "failed to allocate", "out of memory")
 
 
+def session_options(threads: Threads) -> ort.SessionOptions:
+    """How every session runs, those that only measure too."""
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Every session has threads of its own, which otherwise go on spinning while the next graph wants the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.intra_op_num_threads = threads.count or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
+    return options
+
+
 def best_device() -> Literal["cpu", "cuda"]:
     """CUDA when this ONNX Runtime has a provider for it, else the CPU."""
     return "cuda" if PROVIDERS["cuda"] in ort.get_available_providers() else "cpu"
@@ -191,12 +202,7 @@ class OrtBackend:
 
     def _load(self, graph: str) -> ort.InferenceSession:
         path = self._bundle.graph_path(graph)
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        # Every session has threads of its own, which otherwise go on spinning while the next graph wants the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.intra_op_num_threads = self._threads.count or 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._threads.spin)))
+        options = session_options(self._threads)
         providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
         without = _SLOW_FUSIONS if self._device == "cpu" else ()
         try:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dimrt.backends.cores import usable_cores
+
 ROOT = Path("/")
 FEATURES = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_fp16", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -87,19 +89,13 @@ def cores(root: Path = ROOT) -> dict[str, Any]:
     """
     siblings = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
     physical = {text_of(path) for path in siblings}
+    usable = usable_cores(root)
     return {
         "logical": os.cpu_count(),
         "physical": len(physical) or None,
-        "allowed": usable_cores(),
-        "quota": _quota(text_of(root / "sys/fs/cgroup/cpu.max")),
+        "allowed": len(usable.allowed) or os.cpu_count(),
+        "quota": usable.quota,
     }
-
-
-def usable_cores() -> int:
-    """Logical cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def system(root: Path = ROOT) -> str:
@@ -128,12 +124,6 @@ def ask(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def _quota(text: str | None) -> float | None:
-    """Cores from "150000 100000" (microseconds of each period); None for "max 100000"."""
-    allowed, _, period = (text or "max").partition(" ")
-    return int(allowed) / int(period) if allowed.isdecimal() and period.isdecimal() and int(period) else None
 
 
 def _joined(*parts: str | None) -> str | None:

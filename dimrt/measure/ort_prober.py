@@ -1,5 +1,6 @@
 """Ceilings through ONNX Runtime, on the processor or on a CUDA card: what its own kernels reach."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from dimrt.backends.onnxruntime import PROVIDERS
+from dimrt.backends.cores import Threads, choose_threads, usable_cores
+from dimrt.backends.onnxruntime import PROVIDERS, session_options
 from dimrt.errors import ResourceError
-from dimrt.measure.board import usable_cores
 from dimrt.measure.ceilings import LARGE, Bandwidth, host_bandwidth, operands
 from dimrt.measure.onnxwriter import copy_model, product_model
 from dimrt.measure.samples import Amount, timed
@@ -25,25 +26,25 @@ REFUSALS = (
     native.NotImplemented,
     native.RuntimeException,
 )
-_ERRORS_ONLY = 3
 
 
 class OrtProber:
     """See `dimrt.measure.ceilings.Prober`."""
 
     def __init__(self, device: str, threads: int | None = None) -> None:
-        """Use "cpu" or "cuda"; `threads` as the backend has it, None for all that ONNX Runtime takes by itself."""
+        """Use "cpu" or "cuda", with the threads that a backend would have."""
         self._device = device
-        self._asked = threads
-        self.threads = (threads or usable_cores()) if device == "cpu" else None
+        self._threads = choose_threads(usable_cores()) if threads is None else Threads(threads)
+        self.threads = (self._threads.count or os.cpu_count() or 1) if device == "cpu" else None
         self.sizes: tuple[int, ...] = SIZES[device]
 
     def bandwidth(self, amount: Amount) -> Bandwidth:
         """Of the processor through numpy; of a card through a graph that reads and writes a large tensor."""
         if self.threads is not None:
             return host_bandwidth(self.threads, amount)
-        run = self._bound(copy_model(LARGE), np.ones(LARGE, np.float32))
-        nbytes = 4 * LARGE
+        count = LARGE // 4
+        run = self._bound(copy_model(count), np.ones(count, np.float32))
+        nbytes = LARGE
         seconds = timed(run, amount, warm_up=2)
         return Bandwidth(None, 2 * nbytes / min(seconds), nbytes, "a graph that reads and writes one tensor")
 
@@ -59,11 +60,9 @@ class OrtProber:
 
     def _bound(self, model: bytes, values: NDArray[Any]) -> Callable[[], None]:
         """A run with its input on the device and its output left there."""
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self._asked is not None:
-            options.intra_op_num_threads = self._asked
+        options = session_options(self._threads)
+        if self._device != "cpu":  # or what the card has no kernel for would run, and be measured, on the processor
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             session = ort.InferenceSession(model, options, providers=[PROVIDERS[self._device]])
             binding = session.io_binding()

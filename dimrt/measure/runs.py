@@ -100,8 +100,8 @@ def bench(case: Case, plan: Plan, listener: Listener, command: str) -> dict[str,
         case = replace(case, plan_tokens=scene.RANDOM_PLAN)
         bundle = case.open("layout")
     names = graphs.chosen(bundle, plan.graphs)
-    free_before = gpu_free()
     backend = case.backend(bundle)
+    free_before = None if _on_processor(backend) else gpu_free()
     document = _head(case, plan, bundle, backend, command)
     listener.part("card", document)
     for graph in backend.build(backend.missing()):
@@ -289,6 +289,6 @@ def _join_cold(document: dict[str, Any]) -> None:
 def _memory(colds: list[dict[str, Any]], free_before: int | None) -> dict[str, Any]:
     """Of a process that made one edit: the measuring process itself holds the ceilings' arrays."""
     peaks = [run["peak_rss_bytes"] for run in colds if run.get("peak_rss_bytes")]
-    free = gpu_free()
+    free = None if free_before is None else gpu_free()
     device = None if free is None or free_before is None else max(free_before - free, 0)
     return {"peak_rss_bytes": max(peaks, default=None), "device_bytes": device}

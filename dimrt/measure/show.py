@@ -22,7 +22,7 @@ def card_lines(document: dict[str, Any]) -> list[str]:
     if cores["quota"] is not None:
         usable += f", time of {cores['quota']:g}"
     if card["threads"] is not None:
-        usable += f", {card['threads']} threads asked for"
+        usable += f", {card['threads']} threads inside an operator"
     clocks = card["clocks"]
     told = [f"{kind.upper()} {_now_of(clocks, kind)} MHz" for kind in ("cpu", "gpu") if f"{kind}_mhz" in clocks]
     memory = f"{_bytes(card['memory_bytes'])}, {_bytes(card['memory_free_bytes'])} free"

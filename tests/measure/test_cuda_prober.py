@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from measuring import CASE, LEAST, Listening
 from standin_cuda import CUresult
-from standin_gpu import StandinGpu
+from standin_gpu import StandinGpu, write_target
 from standin_tensorrt import MAGIC
 
+from dimrt.bundle import NANO, Bundle
 from dimrt.engines import process
 from dimrt.engines.job import Built, Job
 from dimrt.errors import BundleError, ResourceError
-from dimrt.measure import ceilings, cuda_prober
+from dimrt.measure import ceilings, cuda_prober, runs
 from dimrt.measure.cuda_prober import CudaProber
 from dimrt.measure.samples import Amount
 
@@ -90,3 +93,20 @@ def test_a_card_without_memory_says_so(gpu: StandinGpu) -> None:
     assert "out of GPU memory" in found.missing["bandwidth"]
     gpu.cuda.heal()
     prober.close()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_whole_measurement_on_a_card(gpu: StandinGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "find_meter", lambda _: None)
+    target = write_target(tmp_path)
+    gpu.fill(Bundle.open(NANO, verify="layout"), target)
+    case = replace(CASE, device="tensorrt", target=str(target), threads=None)
+    document = runs.bench(case, LEAST, Listening(), "dimrt bench")
+    assert document["card"]["provider"].startswith("tensorrt-rtx 1.0.standin on ")
+    assert document["settings"]["target"] == "standin.toml"
+    assert {"vision", "language.read", "language.token", "step", "decode"} <= document["graphs"].keys()
+    assert [name for name, entry in document["graphs"].items() if "error" in entry] == []
+    assert document["graphs"]["language.token"]["axes"]["tokens"] == 1
+    assert document["decode"]["tokens_per_pass"] == 1.0
+    assert document["memory"]["device_bytes"] > 0
+    assert gpu.cuda.used == 0
