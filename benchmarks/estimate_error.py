@@ -19,24 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from bench_figures import bench_figures
+from bench_figures import bench_figures, edit_error
 from common import write_result
 from published_figures import Figure, read_figures
 
+from dimrt.bundle import Bundle, find_bundle
 from dimrt.predict.efficiency import FILE, Efficiency, efficiencies
-from dimrt.predict.rates import OTHER, PROCESSOR
+from dimrt.predict.rates import OTHER, PROCESSOR, Basis
 from dimrt.predict.roofline import Time, run_time
 
 SHARE, START_S = (0.02, 1.0), (1e-6, 1.5e-3)
 """What shares and starting costs are looked for in: a host doesn't need longer to start a run; what takes longer is
 something else, such as turning weights into floats."""
-UNFUSED = 0.5
-"""Of bytes between products on a GPU: engines fuse chains of them, and products with what follows. An assumption; the
-figures don't tell it from the arithmetic's share."""
+UNFUSED = 0.11
+"""Of bytes between the nodes of a graph that go through a GPU's memory: half of those between modules, as engines fuse
+what is elementwise with the products beside it. An assumption: figures don't tell it from the arithmetic's share."""
 QUANTIZED = {"geforce": {"int8": 0.5, "fp8": 0.75}}
 """Of a family's share, what is assumed of formats that no figure is of. A GeForce's stated rate in half precision is
 the one with sums in float32, half of what its tensor cores do; int8's rate is the whole one, fp8's is in between in
 practice."""
+OF_SHEET = 0.8
+"""What a processor's measured ceilings are of its data sheet's rates; an assumption."""
 NINE_OF_TEN = 0.9
 ENOUGH_MODELS = 4
 """To fit without one of them."""
@@ -51,13 +54,13 @@ class Family:
     """Figures that share efficiencies."""
 
     name: str
-    basis: str
+    basis: Basis
     figures: tuple[Figure, ...]
 
 
 def families(figures: Sequence[Figure]) -> list[Family]:
     """Figures by family and basis of their rates."""
-    found: dict[tuple[str, str], list[Figure]] = {}
+    found: dict[tuple[str, Basis], list[Figure]] = {}
     for figure in figures:
         found.setdefault((figure.rates.family, figure.rates.basis), []).append(figure)
     return [Family(name, basis, tuple(members)) for (name, basis), members in sorted(found.items())]
@@ -82,7 +85,8 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
     def made(values: Sequence[float]) -> Efficiency:
         bandwidth, arithmetic, start, unfused = values
         shares = {"other": _short(arithmetic)}
-        shares |= {form: _short(part * arithmetic) for form, part in QUANTIZED.get(family.name, {}).items()}
+        guessed = QUANTIZED.get(family.name, {})
+        shares |= {form: _short(part * arithmetic) for form, part in guessed.items()}
         return Efficiency(
             family.name,
             family.basis,
@@ -90,7 +94,8 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
             shares,
             _short(unfused),
             _short(start),
-            source,  # type: ignore[arg-type]
+            source,
+            tuple(guessed),
         )
 
     def loss(values: Sequence[float]) -> float:
@@ -141,8 +146,7 @@ def judge(family: Family) -> tuple[Efficiency, list[dict[str, Any]]]:
         )
     factors = sorted(max(row["ratio"], 1 / row["ratio"]) for row in rows)
     error = factors[min(math.ceil(NINE_OF_TEN * len(factors)), len(factors)) - 1]
-    assumption = f"; {' and '.join(QUANTIZED[family.name])} assumed" if family.name in QUANTIZED else ""
-    whole = fit(family, family.figures, f"fitted to {len(rows)} figures{assumption}: {'; '.join(sources)}")
+    whole = fit(family, family.figures, f"fitted to {len(rows)} figures: {'; '.join(sources)}")
     return msgspec.structs.replace(whole, error=round(error, 2), figures=len(rows)), rows
 
 
@@ -154,28 +158,25 @@ def strangers(family: Family, figure: Figure) -> list[Figure]:
     return [other for other in family.figures if other.rates.name != figure.rates.name] or list(family.figures)
 
 
-def assumed(judged: dict[str, Efficiency]) -> list[Efficiency]:
+def assumed(judged: Sequence[Efficiency]) -> list[Efficiency]:
     """Families that no figure is of, and processors by their data sheet."""
     found = []
-    if "geforce" in judged:
-        found.append(
-            msgspec.structs.replace(
-                judged["geforce"], family=OTHER, error=None, figures=0, source="assumed: as GeForce cards"
+    for entry in judged:
+        if (entry.family, entry.basis) == ("geforce", "data sheet"):
+            other = {"family": OTHER, "source": "assumed: as GeForce cards"}
+            found.append(msgspec.structs.replace(entry, error=None, figures=0, **other))
+        if (entry.family, entry.basis) == (PROCESSOR, "ceilings"):
+            found.append(
+                msgspec.structs.replace(
+                    entry,
+                    basis="data sheet",
+                    bandwidth=_short(entry.bandwidth * OF_SHEET),
+                    arithmetic={name: _short(share * OF_SHEET) for name, share in entry.arithmetic.items()},
+                    error=None,
+                    figures=0,
+                    source=f"assumed: as measured on a processor, with ceilings of {OF_SHEET} of a data sheet's rates",
+                )
             )
-        )
-    if PROCESSOR in judged:
-        ours = judged[PROCESSOR]
-        found.append(
-            msgspec.structs.replace(
-                ours,
-                basis="data sheet",
-                bandwidth=_short(ours.bandwidth * 0.8),
-                arithmetic={name: _short(share * 0.8) for name, share in ours.arithmetic.items()},
-                error=None,
-                figures=0,
-                source="assumed: as measured on a processor, whose ceilings are 0.8 of a data sheet's rates",
-            )
-        )
     return found
 
 
@@ -187,6 +188,8 @@ def write(entries: Sequence[Efficiency], path: Path = FILE) -> None:
         lines.append(f"bandwidth = {entry.bandwidth}")
         shares = ", ".join(f"{name} = {share}" for name, share in entry.arithmetic.items())
         lines += [f"arithmetic = {{ {shares} }}", f"unfused = {entry.unfused}", f"start_s = {entry.start_s}"]
+        if entry.assumed:
+            lines.append(f"assumed = {json.dumps(entry.assumed)}")
         if entry.error is not None:
             lines += [f"error = {entry.error}", f"figures = {entry.figures}"]
         lines.append(f'source = "{entry.source}"')
@@ -203,29 +206,36 @@ def main() -> None:
     """Fit, compare, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", type=Path, action="append", default=[], help="a document of `dimrt bench`")
+    parser.add_argument("--bundle", help="the bundle that the documents are of [default: nano]")
     parser.add_argument("--write", action="store_true", help="write dimrt/predict/efficiency.toml")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    documents = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in args.bench}
     figures = read_figures()
-    for path in args.bench:
-        figures += bench_figures(json.loads(path.read_text(encoding="utf-8")), path.name)
-    entries, measured = {}, {}
+    for name, document in documents.items():
+        figures += bench_figures(document, name)
+    entries: list[Efficiency] = []
+    measured: dict[str, Any] = {}
     for family in families(figures):
-        entries[family.name], rows = judge(family)
-        measured[f"{family.name} ({family.basis})"] = {
-            "efficiency": msgspec.to_builtins(entries[family.name]),
-            "figures": rows,
-        }
-        print(f"\n{family.name}: {entries[family.name].error} in nine of ten of {len(rows)}")
+        entry, rows = judge(family)
+        entries.append(entry)
+        measured[f"{family.name} ({family.basis})"] = {"efficiency": msgspec.to_builtins(entry), "figures": rows}
+        print(f"\n{family.name} ({family.basis}): {entry.error} in nine of ten of {len(rows)}")
         for row in rows:
             print(f"{row['ratio']:6.2f}  {row['device']:<22}{row['what']}")
     if args.write:
-        fitted = list(entries.values())
-        kept = [entry for entry in efficiencies() if entry.family not in {made.family for made in fitted}]
-        made = [*fitted, *assumed(entries)]
-        names = {(entry.family, entry.basis) for entry in made}
-        write([*made, *(entry for entry in kept if (entry.family, entry.basis) not in names)])
-    write_result("estimate-error", {"bench": [path.name for path in args.bench]}, measured, args.out)
+        write_all(entries)
+        efficiencies.cache_clear()
+    opened = Bundle.open(find_bundle(args.bundle or "nano")[0], verify="layout")
+    edits = {name: edit_error(document, name, opened) for name, document in documents.items()}
+    write_result("estimate-error", {"bench": list(documents)}, {**measured, "whole edits": edits}, args.out)
+
+
+def write_all(entries: Sequence[Efficiency]) -> None:
+    """What was fitted, what is assumed after it, and what is known of other families."""
+    made = [*entries, *assumed(entries)]
+    names = {(entry.family, entry.basis) for entry in made}
+    write([*made, *(entry for entry in efficiencies() if (entry.family, entry.basis) not in names)])
 
 
 if __name__ == "__main__":

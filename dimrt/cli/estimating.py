@@ -86,6 +86,7 @@ def _time(prediction: "Prediction") -> dict[str, Any]:
             "arithmetic": efficiency.arithmetic,
             "unfused": efficiency.unfused,
             "start_s": efficiency.start_s,
+            "assumed": sorted(prediction.assumed),
             "figures": efficiency.figures,
             "source": efficiency.source,
         },
@@ -139,6 +140,9 @@ def how_sure(found: "Prediction") -> str:
     known = found.efficiency
     if not known.figures:
         return f"a factor of {found.error:g} is assumed: {known.source}"
+    if found.assumed:
+        formats = " and ".join(sorted(found.assumed))
+        return f"a factor of {found.error:g} is assumed: no published time of {formats} on such devices was found"
     return (
         f"nine of ten of {known.figures} times on such devices ({known.family}) were predicted within a factor of "
         f"{found.error:g}"

@@ -9,9 +9,10 @@ from dimrt.errors import BundleError
 from dimrt.language import CACHE_STEP
 from dimrt.manifest import Manifest
 from dimrt.memory import TEXT_TOKENS, Setting, axes
-from dimrt.predict.efficiency import ASSUMED_ERROR, Efficiency, efficiency_of
+from dimrt.predict.efficiency import Efficiency, efficiency_of
 from dimrt.predict.rates import Rates
 from dimrt.predict.roofline import Time, run_time
+from dimrt.tiles import Grid
 from dimrt.work import graph_work
 
 DESIGNER = ("vision", "plan", "condition")
@@ -52,7 +53,8 @@ class Prediction:
         steps, plan_tokens, tokens_per_run: what was asked for.
         phases: in order.
         error: factor that the time may be off by, either way.
-        efficiency: what was assumed of the device.
+        efficiency: what share of the device's rates is reached.
+        assumed: number formats of the bundle for which that share is assumed.
     """
 
     device: str
@@ -63,6 +65,7 @@ class Prediction:
     phases: tuple[Phase, ...]
     error: float
     efficiency: Efficiency
+    assumed: frozenset[str]
 
     @property
     def seconds(self) -> float:
@@ -110,16 +113,22 @@ def predict(
     efficiency = efficiency_of(rates)
     phases: dict[str, dict[str, Time]] = {}
     counts: dict[str, float] = {}
+    formats: set[str] = set()
     for run in edit_runs(bundle, setting, steps, tokens_per_run):
         work = graph_work(bundle, run.graph, run.axes)
         assert work is not None
+        formats |= work.operations.keys()
         graphs = phases.setdefault(run.phase, {})
         graphs[run.graph] = graphs.get(run.graph, Time()) + run_time(work, rates, efficiency) * run.count
         counts[run.phase] = counts.get(run.phase, 0) + run.count
     found = tuple(Phase(name, counts[name], sum(graphs.values(), Time()), graphs) for name, graphs in phases.items())
-    error = efficiency.error or ASSUMED_ERROR
-    recipe, plan = bundle.manifest.recipe, plan_length(bundle.manifest, setting)
-    return Prediction(rates.name, recipe, steps, plan, tokens_per_run, found, error, efficiency)
+    error = efficiency.error_of(formats)
+    recipe, plan, guessed = (
+        bundle.manifest.recipe,
+        plan_length(bundle.manifest, setting),
+        efficiency.assumed_of(formats),
+    )
+    return Prediction(rates.name, recipe, steps, plan, tokens_per_run, found, error, efficiency, guessed)
 
 
 def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: float) -> list[Run]:
@@ -154,12 +163,19 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
         read("condition", 0, prefix)
         read("condition", prefix, asked)
     runs.append(Run("condition", "connector", at["connector"]))
+    tiles = _tiles(manifest, setting, at["decode"])
     if edits:
-        runs.append(Run("encode", "encode", at["encode"]))
+        runs.append(Run("encode", "encode", at["encode"], tiles))
     runs.append(Run("paint", "context", at["context"]))
     runs.append(Run("paint", "step", at["step"], steps))
-    runs.append(Run("decode", "decode", at["decode"]))
+    runs.append(Run("decode", "decode", at["decode"], tiles))
     return runs
+
+
+def _tiles(manifest: Manifest, setting: Setting, tile: Mapping[str, int]) -> int:
+    """How many tiles the autoencoder takes the picture in; sizes of a tile in cells."""
+    width, height = (side // manifest.resolution.latent_factor for side in setting.size)
+    return sum(1 for _ in Grid((height, width), (tile["height"], tile["width"])))
 
 
 def plan_length(manifest: Manifest, setting: Setting) -> int:

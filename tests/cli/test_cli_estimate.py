@@ -1,7 +1,9 @@
 """`dimrt estimate` from the command line."""
 
+import json
 from pathlib import Path
 
+import pytest
 from cli_harness import Dimrt
 
 
@@ -33,3 +35,63 @@ def test_bad_arguments(dimrt: Dimrt) -> None:
     outcome = dimrt("estimate", "nano", "--size", "big")
     assert outcome.code == 2
     assert "--size big" in outcome.err
+
+
+def test_time_is_said_phase_by_phase_with_its_error(dimrt: Dimrt) -> None:
+    outcome = dimrt("estimate", "nano", "--target", "orin-agx-64gb", "--steps", "3")
+    assert outcome.code == 0, outcome.err
+    assert "paint            4" in outcome.out and "3 steps" in outcome.out
+    assert "were predicted within a factor of" in outcome.out
+
+
+def test_json_of_time_adds_up(dimrt: Dimrt) -> None:
+    words = ("estimate", "nano", "--target", "orin-agx-64gb", "--json", "--plan-tokens", "32")
+    time = dimrt(*words).document["time"]
+    assert time["seconds"] == pytest.approx(sum(phase["seconds"] for phase in time["phases"]))
+    for phase in time["phases"]:
+        assert phase["seconds"] == pytest.approx(sum(phase["by"].values()))
+        assert phase["seconds"] == pytest.approx(sum(phase["graphs"].values()))
+    assert time["least"] < time["seconds"] < time["most"]
+    assert (time["plan_tokens"], time["efficiency"]["family"]) == (32, "orin")
+    guesses = dimrt(*words, "--tokens-per-run", "2").document["time"]
+    assert guesses["seconds"] < time["seconds"]
+
+
+def test_several_targets_and_recipes_are_compared(dimrt: Dimrt, tmp_path: Path) -> None:
+    words = ["estimate", "nano", "--target", "orin-nano-8gb", "--target", "rtx-4090", "--recipe", "fp16"]
+    outcome = dimrt(*words, "--recipe", "fp8", "--svg", tmp_path / "all.svg")
+    assert outcome.code == 0, outcome.err
+    rows = [line for line in outcome.out.splitlines() if line.startswith(("orin", "rtx"))]
+    assert len(rows) == 4 and "has no fp8 arithmetic" in rows[1]
+    assert (tmp_path / "all.svg").read_text().startswith("<svg")
+    compared = dimrt(*words, "--json").document["compared"]
+    assert [row["target"] for row in compared] == ["orin-nano-8gb", "rtx-4090"]
+
+
+def test_a_document_of_bench_stands_for_its_machine(dimrt: Dimrt, tmp_path: Path) -> None:
+    ceilings = {"bandwidth": 1e10, "matmul": {"float32": 1e11}}
+    card = {"gpu": None, "memory_bytes": 8 * 10**9}
+    (tmp_path / "mine.json").write_text(json.dumps({"card": card, "ceilings": ceilings}))
+    document = dimrt("estimate", "nano", "--target", tmp_path / "mine.json", "--json").document
+    assert (document["target"], document["available"]) == ("mine", 8 * 10**9)
+    assert document["time"]["efficiency"]["family"] == "processor" and document["time"]["seconds"] > 0
+
+
+def test_without_a_target_no_time_is_said(dimrt: Dimrt) -> None:
+    outcome = dimrt("estimate", "nano")
+    assert outcome.code == 0 and "name a --target" in outcome.out
+    assert dimrt("estimate", "nano", "--json").document["time"] is None
+
+
+def test_bad_questions_about_time(dimrt: Dimrt, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    for words, told in {
+        ("--target", tmp_path / "none.json"): "can't be read as JSON",
+        ("--target", tmp_path / "other.json"): "holds no ceilings",
+        ("--target", "orin-nano-8gb", "--recipe", "fp8"): "has no fp8 arithmetic",
+        ("--recipe", "int2"): "--recipe int2: give one of",
+        ("--target", "cpu", "--steps", "0"): "--steps",
+        ("--target", "cpu", "--tokens-per-run", "0.5"): "--tokens-per-run",
+    }.items():
+        outcome = dimrt("estimate", "nano", *words)
+        assert outcome.code == 2 and told in outcome.err, words

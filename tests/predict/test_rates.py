@@ -55,3 +55,10 @@ def test_an_unknown_gpu_gets_what_is_assumed_of_any() -> None:
     assert efficiency_of(unknown).family == OTHER and efficiency_of(unknown).error is None
     same = msgspec.structs.replace(efficiency_of(unknown), family="orin")
     assert efficiency_of(Rates("board", "orin", "data sheet", 1e11)).family == same.family
+
+
+def test_a_format_whose_share_is_assumed_widens_the_error() -> None:
+    cards = next(entry for entry in efficiencies() if entry.family == "geforce")
+    assert cards.error_of({"float16", "float32"}) == cards.error
+    assert cards.error_of({"float16", "int8"}) == 2.0 and cards.assumed_of({"float16", "int8"}) == {"int8"}
+    assert cards.of("int8") < cards.of("float16") == cards.of("float32")
