@@ -1,0 +1,225 @@
+"""dimrt against its peers, side by side in one run: same machine, same weights, same threads, same tokens and inputs.
+
+Every side is a process of its own, in its peer's environment (`install.py`), and they take turns; the first one changes
+with the round. Ratios are of two times of one round. What each side gives is compared with what dimrt gives: a side
+that computes something else is said to, and a side that can't run is recorded with its error.
+
+    python benchmarks/peers/install.py --all
+    python benchmarks/peers/run.py                  # everything; wants an idle machine and 16 GB of memory
+    python benchmarks/peers/run.py --quick          # small models, few rounds: does it all work?
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_result
+from peers import models, pictures
+from peers.driver import Pace, Start, Turns, take_turns
+from peers.install import FOLDER, interpreter
+from peers.protocol import Json
+from peers.ratios import same_tensors, same_tokens, table
+
+from dimrt.manifest import GRAPHS
+
+HERE = sys.executable
+INSTRUCTION = "make it look like an old sepia photo"
+SHOWN = ("read", "write", "run", "edit")
+"""Times that are printed; the phases of an edit are in the record alone."""
+NO_TORCH = "PyTorch itself has no weight-only kernels of this precision on the CPU"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        name: in the record.
+        starts, tasks: by side.
+        left_out: sides that aren't tried, and why.
+        settings: what the record says of it.
+    """
+
+    name: str
+    starts: Mapping[str, Start]
+    tasks: Mapping[str, Json]
+    left_out: Mapping[str, str]
+    settings: Json
+
+
+def main() -> None:
+    """Prepare, compare, record."""
+    args = arguments()
+    pace = Pace(rounds=args.rounds, warm_up=args.warm_up)
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        for case in cases(args, folder):
+            print(f"== {case.name}", file=sys.stderr)
+            turns = take_turns(case.starts, case.tasks, pace, folder / "sides" / case.name.replace(" ", "-"))
+            measured[case.name] = record(case, turns)
+            print(lines(measured[case.name]), file=sys.stderr)
+    keys = ("quick", "parts", "designers", "precisions", "painters", "threads", "rounds", "warm_up", "prompt", "tokens")
+    settings = {key: getattr(args, key) for key in keys}
+    write_result("peers-quick" if args.quick else "peers", settings, measured, args.out)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small models and few rounds")
+    parser.add_argument("--peers", type=Path, default=FOLDER, help="where install.py put the environments")
+    parser.add_argument("--parts", default="edit,designer,painter")
+    parser.add_argument("--designers", help=f"of {','.join(models.DESIGNERS)}")
+    parser.add_argument("--precisions", default=",".join(models.RECIPES))
+    parser.add_argument("--painters", help=f"of {','.join(pictures.PAINTERS)}")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--prompt", type=int, help="tokens read")
+    parser.add_argument("--tokens", type=int, help="tokens written")
+    parser.add_argument("--folder", type=Path, help="keep the models and logs there; what is there is used again")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    usual = ("nano,middle", "nano", 3, 64, 16) if args.quick else ("nano,middle,wide", "nano,published", 7, 512, 64)
+    for name, value in zip(("designers", "painters", "rounds", "prompt", "tokens"), usual, strict=True):
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    for name in ("parts", "designers", "precisions", "painters"):
+        setattr(args, name, getattr(args, name).split(","))
+    return args
+
+
+def cases(args: argparse.Namespace, folder: Path) -> Iterator[Case]:
+    """Every comparison that is asked for, prepared when its turn comes."""
+    if "edit" in args.parts:
+        yield edit_case(args, folder)
+    for name in args.designers if "designer" in args.parts else ():
+        source = models.designer_source(name, folder / name / "source")
+        models.write_library_folders(source, folder / name)
+        # Groups of 128 don't divide nano's widths, and it is bound by overhead, not by reading weights.
+        for precision in ("fp32",) if name == "nano" else args.precisions:
+            models.write_bundle(source, precision, ("language",), folder / name / f"bundle-{precision}")
+            yield designer_case(args, folder / name, name, precision, source.parts.designer.text_config.vocab_size)
+    for name in args.painters if "painter" in args.parts else ():
+        for graph in pictures.GRAPHS:
+            yield painter_case(args, folder / f"painter-{name}", name, graph)
+
+
+def here(args: argparse.Namespace, module: str) -> Start:
+    """A side in the environment that runs this."""
+    return Start(HERE, f"peers.{module}", {"OMP_NUM_THREADS": str(args.threads)})
+
+
+def there(args: argparse.Namespace, peer: str, module: str) -> Start:
+    """A side in its peer's environment."""
+    return Start(str(interpreter(args.peers, peer)), f"peers.{module}", {"OMP_NUM_THREADS": str(args.threads)})
+
+
+def edit_case(args: argparse.Namespace, folder: Path) -> Case:
+    """The whole edit of nano: 30 guided steps on all sides, and dimrt as nano was distilled to be used."""
+    source = pictures.painter_source("nano")
+    bundle = models.write_bundle(source, "fp32", GRAPHS, folder / "edit" / "bundle")
+    common = {"bundle": str(bundle), "threads": args.threads, "instruction": INSTRUCTION, "seed": 233}
+    equal = common | {"steps": 30, "guidance": 7.5}
+    tasks = {
+        "dimrt": equal | {"who": "dimrt", "differs": ""},
+        "torch eager": equal | {"who": "eager", "differs": "the original's semantics: nothing is shared between turns"},
+        "torch compiled": equal | {"who": "compiled", "differs": "as eager; vision, painter and autoencoder compiled"},
+        "dimrt, 1 step": common
+        | {"steps": 1, "guidance": 1.0, "who": "dimrt", "differs": "the student's one step, another picture"},
+    }
+    settings = {key: equal[key] for key in ("steps", "guidance", "instruction", "seed")}
+    return Case("edit nano fp32", {name: here(args, "side_edit") for name in tasks}, tasks, {}, settings)
+
+
+def designer_case(args: argparse.Namespace, folder: Path, name: str, precision: str, vocabulary: int) -> Case:
+    """Read a prompt of numbers, write tokens greedily."""
+    prompt, tokens = min(args.prompt, 256) if name == "nano" else args.prompt, args.tokens
+    task = {
+        "folder": str(folder),
+        "bundle": str(folder / f"bundle-{precision}"),
+        "library": str(folder / "vl"),
+        "text": str(folder / "text"),
+        "precision": precision,
+        "threads": args.threads,
+        "prompt": np.random.default_rng(0).integers(20, vocabulary - 20, prompt).tolist(),
+        "tokens": tokens,
+    }
+    starts = {
+        "dimrt": here(args, "side_dimrt_text"),
+        "llama.cpp": there(args, "llama_cpp", "side_llama"),
+        "ONNX Runtime GenAI": there(args, "onnxruntime_genai", "side_ort_genai"),
+        "OpenVINO GenAI": there(args, "openvino", "side_openvino_text"),
+    }
+    left_out = {}
+    if precision == "fp32":
+        starts |= {name: here(args, "side_torch_text") for name in ("torch eager", "torch compiled")}
+    else:
+        left_out = {"torch": NO_TORCH}
+    tasks = {side: task | {"compiled": side == "torch compiled"} for side in starts}
+    settings = {"precision": precision, "prompt": prompt, "tokens": tokens, "cache": "prompt and tokens"}
+    return Case(f"designer {name} {precision}", starts, tasks, left_out, settings)
+
+
+def painter_case(args: argparse.Namespace, folder: Path, name: str, graph: str) -> Case:
+    """One graph of the painter or the autoencoder."""
+    sizes = pictures.PAINTERS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle, inputs = pictures.write_inputs(pictures.painter_source(name), sizes, graph, folder, args.threads)
+    task = {
+        "model": name,
+        "graph": graph,
+        "bundle": str(bundle),
+        "inputs": str(inputs),
+        "threads": args.threads,
+    }
+    starts = {
+        "dimrt": here(args, "side_dimrt_graph"),
+        "OpenVINO": there(args, "openvino", "side_openvino_graph"),
+        "diffusers eager": here(args, "side_torch_graph"),
+        "diffusers compiled": here(args, "side_torch_graph"),
+    }
+    tasks = {side: task | {"compiled": side == "diffusers compiled"} for side in starts}
+    with np.load(inputs) as arrays:
+        shapes = {key: list(arrays[key].shape) for key in arrays.files}
+    return Case(f"{graph} {name} fp32", starts, tasks, {}, {"layers": sizes.layers, "shapes": shapes})
+
+
+def record(case: Case, turns: Turns) -> Json:
+    """What goes into the results."""
+    tensors = {name: np.load(path) for name, path in turns.kept.items()}
+    same = same_tensors(tensors)
+    tokens = same_tokens(turns.runs)
+    return {
+        "settings": case.settings,
+        **table({name: runs for name, runs in turns.runs.items() if runs}),
+        "same_result": {name: tokens.get(name, {}) | same.get(name, {}) for name in {**tokens, **same}},
+        "failed": turns.failed,
+        "left_out": dict(case.left_out),
+        "facts": turns.facts,
+    }
+
+
+def lines(row: Mapping[str, Any]) -> str:
+    """The medians and ratios of one case as text."""
+    text = []
+    for side, parts in row["sides"].items():
+        times = "  ".join(f"{part} {s['median_s']:.4f} s" for part, s in parts.items() if part in SHOWN)
+        ratios = row["times_as_fast_as"].get(side, {})
+        against = "  ".join(f"{part} x{r['median']}" for part, r in ratios.items() if part in SHOWN)
+        text.append(f"  {side:<20}{times}   {against}   {row['same_result'].get(side, '')}")
+    text += [f"  {side:<20}failed: {reason}" for side, reason in row["failed"].items()]
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    main()
