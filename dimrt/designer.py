@@ -151,7 +151,7 @@ class Designer:
             if guesses and guesses[0] == token:  # its own logits came with those before
                 logits, guesses = logits[1:], guesses[1:]
             elif len(written) < limit:
-                guesses = self._drafts.guess() if self._backend.steady_rows else []
+                guesses = self._guesses()
                 filled = length + len(written) - 1
                 count = 1 + len(guesses)
                 cache = self._language.grow(cache, filled, filled + count)
@@ -185,6 +185,13 @@ class Designer:
         (spec,) = self._bundle.manifest.graphs["connector"].inputs
         rows = self._backend.join(parts, shape, spec.dtype)
         return self._backend.engine("connector").run({"hidden": rows}, keep=("condition",))["condition"]
+
+    def _guesses(self) -> list[int]:
+        """What may follow, an odd number of tokens: with the certain one before them, an even number of rows is run."""
+        if not self._backend.steady_rows:
+            return []
+        guesses = self._drafts.guess()
+        return guesses if len(guesses) % 2 else [*guesses, guesses[-1]]
 
     def _read_prefix(self, turn: Turn, view: View | None) -> _Prefix:
         """Keys, values and hidden states of the turn's shared tokens, read now or kept from the turn before."""

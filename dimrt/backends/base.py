@@ -101,7 +101,8 @@ class Backend(Protocol):
     residency: Residency
     """Whether both roles' engines stay loaded, or one role's at a time because memory is short."""
     steady_rows: bool
-    """Whether a row of `language` comes out the same to the bit, whichever rows (at least one) are run with it."""
+    """Whether a row of `language` comes out the same to the bit, whichever rows are run with it, when an even number
+    of rows is run."""
 
     @property
     def target(self) -> Device | None:

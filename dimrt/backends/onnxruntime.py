@@ -35,6 +35,9 @@ def session_options(threads: Threads) -> ort.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.intra_op_num_threads = threads.count or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
+    # Weights with one scale a channel are multiplied in blocks of up to 256 rows instead of 32: 1.3 times as fast for
+    # one row and two to three times for hundreds (2048 x 11008, int8), and the scales take an eighth of the space.
+    options.add_session_config_entry("session.qdq_matmulnbits_block_size", "-1")
     return options
 
 
@@ -101,8 +104,8 @@ class OrtBackend:
     Attributes:
         name: "onnxruntime" and the provider that the sessions really use.
         target: the processor; None for a GPU, whose memory ONNX Runtime doesn't tell.
-        steady_rows: on the processor, whose kernels have one order of summing for two rows or more, and another one for
-            a single row.
+        steady_rows: on the processor. Its kernels have one order of summing for two rows or more and another one for
+            a single row; those of quantized weights take rows in pairs, and the last one of an odd number by itself.
     """
 
     def __init__(self, bundle: Bundle, *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None) -> None:

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from recorder import RecordingBackend
 
-from dimrt.backends.onnxruntime import OrtBackend
+from dimrt.backends.cores import Threads
+from dimrt.backends.onnxruntime import OrtBackend, session_options
 from dimrt.bundle import NANO, Bundle
 from dimrt.drafts import CONTEXT, KEPT, MOST, Drafts
 from dimrt.editor import Editor
@@ -138,3 +141,52 @@ def test_a_row_is_the_same_whatever_is_read_with_it(
     for rows in range(2, MOST + 2):
         for behind in (0, 5):
             assert np.array_equal(read(rows, behind), expected), (rows, behind)
+
+
+def test_an_even_number_of_rows_is_run(nano: Bundle) -> None:
+    recording = RecordingBackend(OrtBackend(nano, threads=1))
+    Editor(nano, recording).edit(PHOTOS / "coffee.jpg", "make it cooler", PLAN_ONLY)
+    counts = [feeds["embeddings"].shape[1] for feeds in recording.feeds("language")]
+    checked = [count for count in counts if count <= MOST + 1]
+    assert checked
+    assert not any(count % 2 for count in checked)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rows_of_quantized_products_come_out_the_same_in_pairs(bits: int, threads: int) -> None:
+    """As the recipes write them: int8 with a scale a channel, int4 with a scale a channel and 128 rows."""
+    model = quantized_product(bits, rows=512, columns=96)
+    session = ort.InferenceSession(model, session_options(Threads(threads)), providers=["CPUExecutionProvider"])
+    values = np.random.default_rng(3).standard_normal((MOST + 1, 512), np.float32)
+    expected = session.run(None, {"x": values})[0]
+    for rows in range(2, MOST + 1, 2):
+        for first in range(0, MOST + 1 - rows, 2):
+            piece = slice(first, first + rows)
+            assert np.array_equal(session.run(None, {"x": values[piece]})[0], expected[piece]), (rows, first)
+
+
+def quantized_product(bits: int, rows: int, columns: int) -> bytes:
+    """x @ DequantizeLinear(weights)."""
+    onnx = pytest.importorskip("onnx")
+    make, kinds = onnx.helper, onnx.TensorProto
+    random = np.random.default_rng(bits)
+    values = random.integers(-7, 8, (rows, columns), np.int8)
+    scales = random.uniform(0.5, 1.5, columns if bits == 8 else (rows // 128, columns)).astype(np.float32)
+    form = {"axis": 1} if bits == 8 else {"axis": 0, "block_size": 128}
+    nodes = [
+        make.make_node("DequantizeLinear", ["weights", "scales"], ["w"], **form),
+        make.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    weights = make.make_tensor(
+        "weights", kinds.INT8 if bits == 8 else kinds.INT4, values.shape, values.flatten().tolist()
+    )
+    graph = make.make_graph(
+        nodes,
+        "product",
+        [make.make_tensor_value_info("x", kinds.FLOAT, ["n", rows])],
+        [make.make_tensor_value_info("y", kinds.FLOAT, ["n", columns])],
+        [weights, onnx.numpy_helper.from_array(scales, "scales")],
+    )
+    opsets = [make.make_opsetid("", 24)]
+    return bytes(make.make_model(graph, opset_imports=opsets, ir_version=11).SerializeToString())
