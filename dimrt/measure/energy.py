@@ -2,10 +2,11 @@
 
 import threading
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Protocol
 
 from dimrt.errors import ResourceError
@@ -208,7 +209,7 @@ def integrate(samples: Curve, start: float, end: float) -> float:
     """Joules from `start` to `end` of (seconds, watts) in order: straight lines between samples, level outside them."""
     if not samples or end <= start:
         return 0.0
-    inside = [(at, watts) for at, watts in samples if start < at < end]
+    inside = samples[bisect_right(samples, (start, inf)) : bisect_left(samples, (end,))]
     points = [(start, _level(samples, start)), *inside, (end, _level(samples, end))]
     return sum((low + high) / 2 * (after - before) for (before, low), (after, high) in pairwise(points))
 

@@ -101,6 +101,7 @@ def summed(edits: Edits) -> dict[str, Any]:
         "seconds": edits.at[-1] + seconds[-1],
         "at_s": edits.at,
         **summary(seconds),
+        "phases": edits.phases(),
         "drift": median(seconds[-third:]) / median(seconds[:third]) - 1 if enough else None,
     }
 

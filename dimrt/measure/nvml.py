@@ -8,7 +8,6 @@ import ctypes
 import os
 import sys
 import time
-from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -66,21 +65,22 @@ class Nvml:
 
 def find(card: int = 0) -> tuple[Nvml | None, str]:
     """A card's counter; or None and why there is none."""
-    path = _library_path()
-    if path is None:
+    library = _open()
+    if library is None:
         return None, "no NVML: the NVIDIA driver's library isn't installed"
     try:
-        return Nvml(ctypes.CDLL(path), card), ""
+        return Nvml(library, card), ""
     except (OSError, AttributeError) as error:  # AttributeError: a function that this driver hasn't
-        return None, f"NVML ({path}) tells no power: {error}"
+        return None, f"NVML tells no power: {error}"
 
 
-def _library_path() -> str | None:
-    """Where the driver puts it; None where there is none."""
-    if sys.platform == "win32":
-        path = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll"
-        return str(path) if path.exists() else None
-    return find_library("nvidia-ml")
+def _open() -> Any:
+    """The driver's library; None where there is none."""
+    system = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32"
+    try:
+        return ctypes.CDLL(str(system / "nvml.dll") if sys.platform == "win32" else "libnvidia-ml.so.1")
+    except OSError:
+        return None
 
 
 def _check(library: Any, code: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from dimrt.measure import charts, page
 from dimrt.measure.charts import Stretch
 from dimrt.measure.metrics import samples_of
-from dimrt.measure.quantities import amount, change
+from dimrt.measure.phase_power import by_phase, phases_of
+from dimrt.measure.quantities import amount, change, percent
 
 RAW_DIGITS = 5
 
@@ -105,28 +106,43 @@ def closing(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _power_within(document: Mapping[str, Any], watts: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """One edit of the long run with its phases; nothing where their times weren't kept."""
-    lasting = document.get("sustained") or {}
-    found: Mapping[str, Sequence[float]] = lasting.get("phases") or {}
-    if not found or not lasting.get("at_s"):
+    """One edit of the long run with its phases, and the energy of phases; nothing where their times aren't known."""
+    edit = len((document.get("sustained") or {}).get("samples_s") or ()) // 2
+    phases = phases_of(document, edit)
+    if not phases:
         return
-    edit = len(lasting["at_s"]) // 2
-    began, moment, stretches = lasting["at_s"][edit], 0.0, []
-    for i, (name, samples) in enumerate(found.items()):
-        stretches.append(Stretch(moment, moment + samples[edit], name, i % 2 == 1))
-        moment += samples[edit]
-    inside = [(at - began, each) for at, each in watts if began <= at <= began + moment]
-    if len(inside) < 2:
-        return
-    yield page.figure(
-        charts.power_line(
-            inside,
-            stretches,
-            (document.get("power") or {}).get("idle_watts"),
-            ("Power in one edit, with its phases", f"{len(inside)} samples; phases: {', '.join(found)}."),
-        ),
-        f"Edit {edit + 1} of the run, in the middle of it, with its phases ({len(inside)} samples).",
+    began, ended = phases[0].start, phases[-1].end
+    inside = [(at - began, each) for at, each in watts if began <= at <= ended]
+    if len(inside) > 1:
+        stretches = [
+            Stretch(phase.start - began, phase.end - began, phase.name, i % 2 == 1) for i, phase in enumerate(phases)
+        ]
+        names = ", ".join(phase.name for phase in phases)
+        yield page.figure(
+            charts.power_line(
+                inside,
+                stretches,
+                (document.get("power") or {}).get("idle_watts"),
+                ("Power in one edit, with its phases", f"{len(inside)} samples; phases: {names}."),
+            ),
+            f"Edit {edit + 1} of the run, in the middle of it, with its phases ({len(inside)} samples).",
+        )
+    rows = by_phase(document)
+    whole = sum(joules for joules, _ in rows.values())
+    yield page.table(
+        "Energy of each phase, mean of all edits of the run; of phases shorter than the time between two samples "
+        f"({amount(_between(watts), 's')}) it is mostly their neighbours'",
+        ("phase", "energy", "share", "mean power"),
+        [
+            (name, amount(joules, "J"), percent(joules / whole, 1) if whole else "-", amount(power, "W"))
+            for name, (joules, power) in rows.items()
+        ],
     )
+
+
+def _between(watts: Sequence[tuple[float, float]]) -> float:
+    """Seconds between two samples, on average."""
+    return (watts[-1][0] - watts[0][0]) / (len(watts) - 1)
 
 
 def _edits_as_stretches(document: Mapping[str, Any]) -> list[Stretch]:

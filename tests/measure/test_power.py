@@ -264,7 +264,7 @@ def test_card_and_processor_are_added(laptop: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_meter_at_all_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "_library_path", lambda: None)
+    monkeypatch.setattr(nvml, "_open", lambda: None)
     assert power.find_meter(command=NO_COMMAND, root=tmp_path) is None
     reason = power.why_none(command=NO_COMMAND, root=tmp_path)
     assert reason is not None
@@ -272,7 +272,7 @@ def test_no_meter_at_all_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_meter_has_no_reason(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "_library_path", lambda: None)
+    monkeypatch.setattr(nvml, "_open", lambda: None)
     assert power.why_none(command=NO_COMMAND, root=laptop) is None
 
 

@@ -15,7 +15,9 @@ from dimrt.errors import InputError
 from dimrt.measure import statistics
 from dimrt.measure.compare import compare
 from dimrt.measure.compared import render_comparison, write_comparison
+from dimrt.measure.phase_power import by_phase, phases_of
 from dimrt.measure.report import render, write_report
+from dimrt.measure.style import STYLE
 from dimrt.measure.svg import Axis, ticks
 
 VOID = {"meta", "br", "hr", "link", "img", "input"}
@@ -149,6 +151,21 @@ def test_idle_power_is_said_and_not_subtracted(report: str) -> None:
     assert "9.40 W" in text
 
 
+def test_energy_of_phases_adds_up() -> None:
+    document = standin_document(1)
+    found = by_phase(document)
+    assert set(found) == set(document["sustained"]["phases"])
+    assert sum(joules for joules, _ in found.values()) == pytest.approx(document["power"]["joules_per_edit"], rel=0.01)
+    assert found["plan"][1] == pytest.approx(31, abs=1) and found["paint"][1] == pytest.approx(46, abs=2)
+
+
+def test_phases_that_overlap_are_not_laid_end_to_end() -> None:
+    document = standin_document(1)
+    document["sustained"]["phases"]["encode"] = [1.0] * 40
+    assert phases_of(document, 20) == []
+    assert "Edit 21 of the run" not in Elements(render(document)).text
+
+
 def test_a_long_run_stays_a_small_file() -> None:
     document = standin_document(1, count=600)
     assert len(document["power"]["watts"]) > 30_000
@@ -253,6 +270,52 @@ def test_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "Two measurements compared" in (tmp_path / "two.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="doesn't exist"):
         write_report(before, tmp_path / "no" / "one.html")
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_told_from_the_paper(scheme: int) -> None:
+    """WCAG 2: text 4.5 to 1, lines and bars 3 to 1."""
+    colours = dict(re.findall(r"--(\w+):(#\w+)", STYLE.split("color-scheme:light dark")[1].split("@media")[scheme]))
+    for name in ("ink", "soft", "good", "bad"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+    for name in ("one", "two"):
+        assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
+def contrast(one: str, other: str) -> float:
+    lights = sorted(luminance(each) for each in (one, other))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * each for each in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_in_chromium(report: str, comparison: str, tmp_path: Path) -> None:
+    """Nothing is wider than the window, nothing else is asked for, and of each chart one form is seen."""
+    pytest.importorskip("playwright", reason="the report is looked at through playwright")
+    from page_harness import chromium
+
+    with chromium() as browser:
+        page = browser.new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        for name, html in (("report", report), ("comparison", comparison)):
+            path = tmp_path / f"{name}.html"
+            path.write_text(html, encoding="utf-8")
+            page.goto(path.as_uri())
+            for width in (360, 800, 1280):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate("document.documentElement.scrollWidth") == width
+                drawn = "[...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect().width > 0)"
+                shown = page.evaluate(drawn)
+                assert shown == [width > 640, width <= 640] * (len(shown) // 2) != []
+        assert (len(asked), said) == (2, [])
 
 
 @pytest.mark.parametrize(
