@@ -98,7 +98,7 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
 
     Args:
         amount: of runs of each thing.
-        quick: the smallest product only.
+        quick: without the largest product.
     """
     found = Ceilings(settings={"threads": prober.threads})
     try:
@@ -109,7 +109,7 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
         found.bandwidth = bandwidth.copy if bandwidth.read is None else bandwidth.read
         found.copy = bandwidth.copy
         found.settings |= {"array_bytes": bandwidth.array_bytes, "bandwidth": bandwidth.how}
-    sizes = prober.sizes[:1] if quick else prober.sizes
+    sizes = prober.sizes[:-1] if quick else prober.sizes
     found.settings["product_sizes"] = list(sizes)
     for kind in FORMATS:
         try:

@@ -16,7 +16,8 @@ from dimrt.measure.ceilings import LARGE, Bandwidth, host_bandwidth, operands
 from dimrt.measure.onnxwriter import copy_model, product_model
 from dimrt.measure.samples import Amount, timed
 
-SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (4096, 8192)}
+"""Of the products. Small ones are over before a busy machine gives its cores to others."""
 NO_FP8 = "ONNX Runtime has no fp8 products"
 REFUSALS = (
     native.EPFail,

@@ -37,4 +37,4 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scene, "SIZE", (160, 120))
     patch.setattr(ceilings, "LARGE", 2**20)
     patch.setattr(ceilings, "OF_CACHE", 0)
-    patch.setattr(ort_prober, "SIZES", {"cpu": (64,), "cuda": (64,)})
+    patch.setattr(ort_prober, "SIZES", {"cpu": (48, 64), "cuda": (48, 64)})

@@ -52,7 +52,7 @@ def test_the_best_run_counts_and_all_are_kept() -> None:
     assert found.matmul["float32"] >= 2 * 16**3 / max(max(found.samples["float32 16"]), 1e-7) * 0.5
 
 
-def test_quick_takes_the_smallest_product() -> None:
+def test_quick_leaves_the_largest_product_out() -> None:
     prober = StandinProber(Bandwidth(5e9, 8e9, 100, "a stand-in"))
     measure(prober, FEW, quick=True)
     assert set(prober.ran) == {8}
