@@ -30,6 +30,9 @@ kernels, which NVIDIA doesn't state (commonly 0.3 to 0.5 GB; not measured here).
 WIDENED = 2
 """ONNX Runtime has no half precision on the CPU: it computes, and keeps weights, in float32; of half inputs and outputs
 it holds a copy in float32."""
+CONVOLVED = 3
+"""ONNX Runtime's convolutions copy what they read into blocks, and its arena grows in doubles: `encode` and `decode`
+take 2.6 to 2.9 times what their tensors do (benchmarks/tiles.py)."""
 TILES = (2, 3, 4)
 """Numbers of tiles along a side that are tried where the whole picture doesn't fit."""
 CACHE = ("key_", "value_")
@@ -284,6 +287,7 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
             specs = (*graph.inputs, *graph.outputs)
             ports = [s for s in specs if not s.name.startswith(CACHE)]
             copies = sum(tensor_bytes(spec, at) for spec in ports if spec.dtype == "float16") * WIDENED
+            copied = CONVOLVED if flavour == "onnxruntime" and name in ("encode", "decode") else 1
             joined = sum(tensor_bytes(spec, whole[name]) for spec in ports) if at != whole[name] else 0
             caches = sum(tensor_bytes(s, at) for s in graph.inputs if s.name.startswith(CACHE))
             uses.append(
@@ -291,7 +295,7 @@ def _at(bundle: Bundle, setting: Setting, flavour: Flavour, available: int | Non
                     role,
                     name,
                     weights=wider * (file.size if file is not None else 0),
-                    activations=int(wider * max((evaluate(p, at) for p in graph.activations), default=0)),
+                    activations=int(wider * copied * max((evaluate(p, at) for p in graph.activations), default=0)),
                     tensors=sum(tensor_bytes(spec, at) for spec in ports) + (copies if wider > 1 else 0) + joined,
                     cache=caches,
                 )
