@@ -34,7 +34,7 @@ something else, such as turning weights into floats."""
 UNFUSED = 0.11
 """Of bytes between the nodes of a graph that go through a GPU's memory: half of those between modules, as engines fuse
 what is elementwise with the products beside it. An assumption: figures don't tell it from the arithmetic's share."""
-QUANTIZED = {"geforce": {"int8": 0.5, "fp8": 0.75}}
+QUANTIZED = {"geforce": {"int8": 0.5, "fp8": 0.75}, "data center": {"int8": 1.0, "fp8": 1.0}}
 """Of a family's share, what is assumed of formats that no figure is of. A GeForce's stated rate in half precision is
 the one with sums in float32, half of what its tensor cores do; int8's rate is the whole one, fp8's is in between in
 practice."""

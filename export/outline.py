@@ -71,15 +71,15 @@ def outline(source: Source, recipe: Recipe, made: Mapping[str, Part]) -> Manifes
     files = {part.record.file + ".data": FileRecord(size=part.size, sha256=UNKNOWN) for part in made.values()}
     return Manifest(
         format=FORMAT_VERSION,
-        name=source.config.name,
+        name=source.config.name.removesuffix("-random"),
         recipe=recipe.name,
         designer=facts.designer_facts(writer.dim, source.parts.designer_folder),
         painter=facts.painter_facts(source.config),
         resolution=source.config.resolution,
         schedule=source.config.schedule,
         graphs=records,
-        licence=source.config.licence,
-        provenance=Provenance(checkpoint="none: an outline", tool="dimrt", versions={}, random_seed=source.random_seed),
+        licence="none: an outline without weights",
+        provenance=Provenance(checkpoint="none: an outline", tool="dimrt", versions={}),
         files=files,
     )
 

@@ -157,7 +157,8 @@ def print_comparison(found: Sequence["Outlook"]) -> None:
         line = f"{each.place.name:<22}{each.recipe:<10}{each.estimate.peak / 1e9:>6.1f} GB  {fit:<7}"
         time = each.prediction
         if time is None:
-            click.echo(f"{line}{'-':>10}{'-':>10}{'-':>9}   {each.why_not or 'rates not known'}")
+            reason = (each.why_not or "rates not known").partition(" (")[0]
+            click.echo(f"{line}{'-':>10}{'-':>10}{'-':>9}   {reason}")
             continue
         designer, painter = (seconds(value) for value in time.by_role)
         likely = f"{seconds(time.least)} to {seconds(time.most)}"

@@ -10,10 +10,12 @@ from html import escape
 from dimrt.predict.compare import Outlook
 from dimrt.predict.edit import Prediction
 
-WIDTH, ROW, TOP, BOTTOM = 900, 26, 74, 66
+WIDTH, ROW, GAP, TOP, BOTTOM = 900, 24, 12, 74, 66
 LABEL, RECIPE = 16, 170
-AXIS, AXIS_END = 250, 560
-TIME, SHARES, SHARES_END = 574, 650, 884
+AXIS, AXIS_END = 250, 556
+TIME, SHARES, SHARES_END = 566, 656, 884
+TICKS = (1, 2, 5)
+MANY_TICKS = 9
 PHASES = ("vision", "plan", "condition", "encode", "paint", "decode")
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: var(--ink); }
@@ -40,8 +42,13 @@ def chart(found: Sequence[Outlook], model: str) -> str:
         model: what is run, for the title.
     """
     low, high = _span([each.prediction for each in found if each.prediction is not None])
-    height = TOP + ROW * len(found) + BOTTOM
-    rows = [_row(each, index, low, high, _is_new(found, index)) for index, each in enumerate(found)]
+    rows, y = [], float(TOP)
+    for index, each in enumerate(found):
+        new = index == 0 or found[index - 1].place.name != each.place.name
+        y += GAP if new and index and len(found) > len({other.place.name for other in found}) else 0
+        rows.append(_row(each, y + ROW / 2, low, high, new))
+        y += ROW
+    height = round(y) + BOTTOM
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img" aria-label="{escape(_title(model))}">\n<style>{STYLE}</style>\n'
@@ -58,18 +65,24 @@ def _title(model: str) -> str:
 def _heading(model: str) -> list[str]:
     return [
         _text(LABEL, 26, _title(model), "title"),
-        _text(AXIS, 52, "seconds: expected, and nine times of ten", "soft"),
+        _text(AXIS, 52, "seconds: expected, and likely", "soft"),
         _text(SHARES, 52, "what takes the time", "soft"),
     ]
 
 
 def _span(predictions: Sequence[Prediction]) -> tuple[float, float]:
-    """Powers of ten around every range."""
+    """The ticks around every range."""
     if not predictions:
         return 0.1, 1.0
-    low = math.floor(math.log10(min(each.least for each in predictions)))
-    high = math.ceil(math.log10(max(each.most for each in predictions)))
-    return 10.0**low, 10.0 ** max(high, low + 1)
+    least, most = min(each.least for each in predictions), max(each.most for each in predictions)
+    ticks = _ticks(10.0 ** math.floor(math.log10(least)), 10.0 ** (math.floor(math.log10(most)) + 1))
+    return max(tick for tick in ticks if tick <= least), min(tick for tick in ticks if tick >= most)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times each power of ten from a power of ten up to another."""
+    decades = round(math.log10(high / low))
+    return [low * 10**decade * step for decade in range(decades) for step in TICKS] + [high]
 
 
 def _place(value: float, low: float, high: float) -> float:
@@ -77,25 +90,20 @@ def _place(value: float, low: float, high: float) -> float:
 
 
 def _axis(low: float, high: float, height: int) -> list[str]:
-    """A line and a number at 1, 2 and 5 of each power of ten, or at the powers alone where there are many."""
-    decades = round(math.log10(high / low))
-    steps = (1, 2, 5) if decades <= 2 else (1,)
-    values = [low * 10**decade * step for decade in range(decades) for step in steps] + [high]
+    """A line and a number at every tick, at powers of ten alone where there are many."""
+    whole = _ticks(10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high)))
+    ticks = [tick for tick in whole if low * 0.999 <= tick <= high * 1.001]
+    if len(ticks) > MANY_TICKS:
+        ticks = [tick for tick in ticks if math.isclose(math.log10(tick), round(math.log10(tick)))]
     parts = []
-    for value in values:
-        x = _place(value, low, high)
+    for tick in ticks:
+        x = _place(tick, low, high)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - BOTTOM + 4}"/>')
-        parts.append(_text(x, height - BOTTOM + 20, f"{value:g}", "soft", "middle"))
+        parts.append(_text(x, height - BOTTOM + 20, f"{tick:g}", "soft", "middle"))
     return parts
 
 
-def _is_new(found: Sequence[Outlook], index: int) -> bool:
-    """Whether a row is the first of its target."""
-    return index == 0 or found[index - 1].place.name != found[index].place.name
-
-
-def _row(each: Outlook, index: int, low: float, high: float, named: bool) -> str:
-    y = TOP + ROW * index + ROW / 2
+def _row(each: Outlook, y: float, low: float, high: float, named: bool) -> str:
     parts = [_text(LABEL, y + 4, each.place.name)] if named else []
     parts.append(_text(RECIPE, y + 4, each.recipe, "soft"))
     time = each.prediction
@@ -107,7 +115,7 @@ def _row(each: Outlook, index: int, low: float, high: float, named: bool) -> str
     parts.append(f'<circle class="dot" cx="{middle:.1f}" cy="{y}" r="5"/>')
     parts.append(_text(TIME, y + 4, f"{time.seconds:.2g} s" if time.seconds < 9.95 else f"{time.seconds:.0f} s"))
     if not each.estimate.fits:
-        parts.append(_text(TIME + 42, y + 4, "too big", "soft", size=10))
+        parts.append(_text(TIME + 44, y + 4, "too big", "soft", size=10))
     parts += _shares(time, y)
     note = f"{each.place.name}, {each.recipe}: {time.seconds:.3g} s, {time.least:.3g} to {time.most:.3g} s"
     kind = "" if each.estimate.fits else ' class="big"'

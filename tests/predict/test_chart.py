@@ -42,7 +42,7 @@ def test_shares_fill_their_column_and_points_lie_in_their_ranges(found: list[Out
     assert len(rows) == len(told) == 3
     for row in rows:
         widths = [float(rect.get("width", 0)) for rect in row.iter(SVG + "rect")]
-        assert len(widths) == len(PHASES) and sum(widths) == pytest.approx(234, abs=1)
+        assert len(widths) == len(PHASES) and sum(widths) == pytest.approx(228, abs=1)
         line, dot = row.find(SVG + "line"), row.find(SVG + "circle")
         assert line is not None and dot is not None
         assert float(line.get("x1", 0)) < float(dot.get("cx", 0)) < float(line.get("x2", 0))

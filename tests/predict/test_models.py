@@ -1,4 +1,4 @@
-"""DIM-4.6B by name: its designer against published times of the same decoder, and the whole edit in plausible bounds."""
+"""DIM-4.6B by name: its designer against published times of the same decoder, its edits within plausible bounds."""
 
 import pytest
 
