@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dimrt.memory import Estimate
     from dimrt.predict.compare import Outlook
     from dimrt.predict.edit import Prediction
+    from dimrt.predict.measured import Held
 
 BOUNDS = {
     "arithmetic": "arithmetic",
@@ -50,7 +51,15 @@ def document(found: "Outlook") -> dict[str, Any]:
         "would_fit": list(memory.advice),
         "time": None if found.prediction is None else _time(found.prediction),
         "why_no_time": found.why_not,
+        "measured": None if found.held is None else _held(found.held),
     }
+
+
+def _held(held: "Held") -> dict[str, Any]:
+    phases = {
+        name: {"predicted": predicted, "measured": measured} for name, (predicted, measured) in held.phases.items()
+    }
+    return {"phases": phases, "ratio": held.ratio}
 
 
 def table_document(found: Sequence["Outlook"]) -> dict[str, Any]:
@@ -98,6 +107,8 @@ def print_outlook(found: "Outlook") -> None:
     _print_memory(found.estimate, found.place.name)
     if found.prediction is not None:
         _print_time(found.prediction)
+        if found.held is not None:
+            _print_held(found.held)
     else:
         click.echo("\ntime      not known: name a --target, or a document of `dimrt bench -o FILE` made here")
     if found.estimate.fits:
@@ -115,7 +126,9 @@ def _print_memory(found: "Estimate", target: str) -> None:
         click.echo(f"{use.role:<10}{use.graph:<12}{cells}")
     setting = found.setting
     click.echo(f"\ndesigner  {found.of_role('designer') / 1e9:.2f} GB")
-    click.echo(f"painter   {found.of_role('painter') / 1e9:.2f} GB, {setting.size[0]} x {setting.size[1]} pixels")
+    tiles = "" if setting.tile is None else f", encoded and decoded in tiles of {setting.tile}"
+    picture = f"{setting.size[0]} x {setting.size[1]} pixels{tiles}"
+    click.echo(f"painter   {found.of_role('painter') / 1e9:.2f} GB, {picture}")
     click.echo(f"runtime   {found.overhead / 1e9:.2f} GB")
     together = "one after the other" if setting.residency == "phased" else "loaded together"
     known = "unknown" if found.available is None else f"{found.available / 1e9:.2f} GB"
@@ -135,11 +148,20 @@ def _print_time(found: "Prediction") -> None:
     click.echo(f"error     {how_sure(found)}")
 
 
+def _print_held(held: "Held") -> None:
+    """What was measured there, against a prediction of just that."""
+    click.echo("\nmeasured here: the edits of the document, predicted as they were made")
+    for name, (predicted, measured) in held.phases.items():
+        click.echo(f"{name:<12}{seconds(predicted):>16}{seconds(measured):>10} measured{predicted / measured:>8.2f}")
+    predicted, measured = held.seconds
+    click.echo(f"{'together':<12}{seconds(predicted):>16}{seconds(measured):>10} measured{held.ratio:>8.2f}")
+
+
 def how_sure(found: "Prediction") -> str:
     """What the stated error rests on."""
     known = found.efficiency
     if not known.figures:
-        return f"a factor of {found.error:g} is assumed: {known.source}"
+        return f"a factor of {found.error:g} is assumed; efficiencies {known.source}"
     if found.assumed:
         formats = " and ".join(sorted(found.assumed))
         return f"a factor of {found.error:g} is assumed: no published time of {formats} on such devices was found"
