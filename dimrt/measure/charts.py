@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from dimrt.measure.quantities import amount, change, percent, tick
 from dimrt.measure.svg import Axis, Canvas, both_widths
@@ -71,9 +70,9 @@ def shares(bars: Sequence[Bar], title: str, description: str) -> str:
 
 def spreads(rows: Sequence[tuple[str, Sequence[float]]], title: str, description: str) -> str:
     """Every sample as a dot, as a multiple of its row's median; a line at the median, a tick at the 90th percentile."""
-    scaled = [(name, sorted(each / median(samples) for each in samples), samples) for name, samples in rows]
-    low = min(min(values[0] for _, values, _ in scaled), 0.95)
-    high = min(BEYOND, max(1.05, *(values[-1] for _, values, _ in scaled)))
+    scaled = [(name, [each / nearest_rank(samples, 0.5) for each in samples], samples) for name, samples in rows]
+    low = min(0.95, *(min(values) for _, values, _ in scaled))
+    high = min(BEYOND, max(1.05, *(max(values) for _, values, _ in scaled)))
 
     def draw(width: float) -> Canvas:
         canvas = Canvas(width, len(rows) * ROW + 26)
@@ -85,15 +84,15 @@ def spreads(rows: Sequence[tuple[str, Sequence[float]]], title: str, description
         for i, (name, values, samples) in enumerate(scaled):
             y = i * ROW + ROW / 2
             canvas.text(0, y + 4, name)
-            inside = [each / median(samples) for each in samples if each / median(samples) <= high]
+            inside = [value for value in values if value <= high]
             canvas.dots([(axis(each), y + _aside(k)) for k, each in enumerate(inside)], 1.8, "")
             canvas.line([(axis(1), y - 9), (axis(1), y + 9)], "mark")
-            late = values[int(len(values) * 0.9)]
+            late = nearest_rank(values, 0.9)
             if len(values) >= 10 and late <= high:
                 canvas.line([(axis(late), y - 9), (axis(late), y + 9)], "mark other")
             if len(inside) < len(values):
                 canvas.text(axis(high) + 4, y + 4, f"+{len(values) - len(inside)}", "small")
-            canvas.text(width, y + 4, amount(median(samples), "s"), anchor="end")
+            canvas.text(width, y + 4, amount(nearest_rank(samples, 0.5), "s"), anchor="end")
         return canvas
 
     return both_widths(draw, title, description)
@@ -198,6 +197,11 @@ def intervals(rows: Sequence[Interval], margin: float, words: tuple[str, str]) -
         return canvas
 
     return both_widths(draw, *words)
+
+
+def nearest_rank(samples: Sequence[float], share: float) -> float:
+    """As `dimrt.measure.samples.percentile`, however few samples there are."""
+    return sorted(samples)[min(int(len(samples) * share), len(samples) - 1)]
 
 
 def _aside(number: int) -> float:

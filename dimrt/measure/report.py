@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from dimrt.files import atomic_write
 from dimrt.measure import page, sections, sections_more
+from dimrt.measure.charts import nearest_rank
 from dimrt.measure.quantities import amount
 
 
@@ -51,11 +51,11 @@ def _body(document: Mapping[str, Any], name: str) -> Iterator[str]:
 
 def _figures(document: Mapping[str, Any]) -> dict[str, str]:
     edit, decode, power = document["edit"], document.get("decode"), document.get("power")
-    found = {f"an edit (median of {len(edit['samples_s'])})": amount(median(edit["samples_s"]), "s")}
+    found = {f"an edit (median of {len(edit['samples_s'])})": amount(nearest_rank(edit["samples_s"], 0.5), "s")}
     if edit.get("p90") is not None:
         found["90 % of edits take at most"] = amount(edit["p90"], "s")
     if edit.get("second_edit_s"):
-        found["a second edit of the photo"] = amount(median(edit["second_edit_s"]), "s")
+        found["a second edit of the photo"] = amount(nearest_rank(edit["second_edit_s"], 0.5), "s")
     if decode:
         found["tokens of the plan a second"] = f"{decode['tokens_per_s']:.3g}"
     if power:

@@ -5,10 +5,11 @@ from statistics import median
 from typing import Any
 
 from dimrt.measure import charts, page
-from dimrt.measure.charts import Bar
+from dimrt.measure.charts import Bar, nearest_rank
 from dimrt.measure.metrics import samples_of
 from dimrt.measure.quantities import amount, change, percent
 from dimrt.measure.samples import percentile
+from dimrt.measure.statistics import quantile_interval
 
 BOUND = {True: "two", False: "one"}
 """Colour of a bar: whether the bandwidth is what bounds it."""
@@ -109,7 +110,7 @@ def latency(document: Mapping[str, Any]) -> Iterator[str]:
             "Samples around their median",
             "; ".join(
                 f"{name}: {len(samples)} samples from {amount(min(samples), 's')} to {amount(max(samples), 's')}, "
-                f"median {amount(median(samples), 's')}"
+                f"median {amount(nearest_rank(samples, 0.5), 's')}"
                 for name, samples in named.items()
             ),
         ),
@@ -121,13 +122,18 @@ def latency(document: Mapping[str, Any]) -> Iterator[str]:
             name,
             str(len(samples)),
             amount(min(samples), "s"),
-            *(amount(percentile(samples, share), "s") for share in (0.5, 0.9, 0.99)),
+            amount(percentile(samples, 0.5), "s"),
+            _interval(samples),
+            *(amount(percentile(samples, share), "s") for share in (0.9, 0.99)),
             amount(max(samples), "s"),
         )
         for name, samples in named.items()
     ]
-    note = "Percentiles by nearest rank, as in MLPerf's SingleStream; p90 wants 10 samples, p99 wants 100."
-    yield page.table(note, ("", "samples", "least", "p50", "p90", "p99", "most"), rows)
+    note = (
+        "Percentiles by nearest rank, as in MLPerf's SingleStream; p90 wants 10 samples, p99 wants 100. The interval "
+        "is p50's, from order statistics of samples taken as independent."
+    )
+    yield page.table(note, ("", "samples", "least", "p50", "95 % interval", "p90", "p99", "most"), rows)
     at_most = document["edit"].get("p90_at_most")
     if at_most is not None:
         yield page.paragraph(f"With 99 % confidence the true p90 of an edit is at most {amount(at_most, 's')}.")
@@ -201,6 +207,11 @@ def _cores(cores: Mapping[str, Any], threads: int | None) -> str | None:
     if cores.get("quota") is not None:
         text += f", time of {cores['quota']:g}"
     return text + (f", {threads} threads asked for" if threads is not None else "")
+
+
+def _interval(samples: Sequence[float]) -> str:
+    found = quantile_interval(samples, 0.5)
+    return "-" if found is None else " to ".join(amount(each, "s") for each in found)
 
 
 def _axes(axes: Mapping[str, int]) -> str:

@@ -21,6 +21,16 @@ def power(document: Mapping[str, Any]) -> Iterator[str]:
         yield page.paragraph(f"Not measured: {document.get('power_why') or 'no meter was found'}.")
         return
     idle, mean, edits = found.get("idle_watts"), found["mean_watts"], found["edits"]
+    told = {"energy of an edit": amount(found["joules_per_edit"], "J"), "mean power": amount(mean, "W")}
+    if idle is not None:
+        above = (mean - idle) * found["seconds"] / edits
+        told |= {"power before, idle": amount(idle, "W"), "energy of an edit above idle": amount(above, "J")}
+    told |= {
+        f"of it {rail}" if len(found["rails"]) > 1 else rail: amount(each, "W") for rail, each in found["rails"].items()
+    }
+    yield page.card(told)
+    if len(found["rails"]) > 1:
+        yield page.paragraph("Means over the run, idle power included; some rails contain others.", "soft")
     watts = [(at, each) for at, each in found["watts"]]
     if len(watts) > 1:
         stretches = _edits_as_stretches(document)
@@ -40,16 +50,6 @@ def power(document: Mapping[str, Any]) -> Iterator[str]:
             + (" Band: least to most of neighbouring samples." if len(watts) > charts.NARROW_SAMPLES else ""),
         )
         yield from _power_within(document, watts)
-    told = {"energy of an edit": amount(found["joules_per_edit"], "J"), "mean power": amount(mean, "W")}
-    if idle is not None:
-        above = (mean - idle) * found["seconds"] / edits
-        told |= {"power before, idle": amount(idle, "W"), "energy of an edit above idle": amount(above, "J")}
-    told |= {
-        f"of it {rail}" if len(found["rails"]) > 1 else rail: amount(each, "W") for rail, each in found["rails"].items()
-    }
-    yield page.card(told)
-    if len(found["rails"]) > 1:
-        yield page.paragraph("Rails are means over the run; some contain others.", "soft")
 
 
 def sustained(document: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import ceil, comb, inf
+from math import ceil, comb, exp, inf, lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,31 @@ def shift(before: Series, after: Series, margin: float = 0.0) -> Shift | None:
         block=block,
         least_p=test.least,
     )
+
+
+def quantile_interval(samples: Series, share: float) -> tuple[float, float] | None:
+    """Two samples that hold a quantile between them with 95 % confidence at least; None where there are too few.
+
+    Of n independent samples the number below the quantile is binomial, whatever their distribution.
+    """
+    count, low, high, below = len(samples), 0, 0, 0.0
+    for number in range(count + 1):
+        if below <= ALPHA / 2:
+            low = number
+        below += exp(
+            lgamma(count + 1)
+            - lgamma(number + 1)
+            - lgamma(count - number + 1)
+            + number * log(share)
+            + (count - number) * log(1 - share)
+        )
+        if below >= 1 - ALPHA / 2:
+            high = number + 1
+            break
+    if not 1 <= low <= high <= count:
+        return None
+    ordered = np.sort(np.asarray(samples, float))
+    return float(ordered[low - 1]), float(ordered[high - 1])
 
 
 def holm(chances: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dimrt.measure import statistics
-from dimrt.measure.statistics import autocorrelation_time, block_length, holm, shift
+from dimrt.measure.statistics import autocorrelation_time, block_length, holm, quantile_interval, shift
 
 ROUNDS = 200
 THREE_SIGMA = 3 * (0.05 * 0.95 / ROUNDS) ** 0.5
@@ -120,6 +120,24 @@ def test_units_do_not_matter_and_sides_can_be_swapped(before: list[float], after
     assert scaled.ratio == pytest.approx(found.ratio)
     assert swapped.ratio == pytest.approx(1 / found.ratio)
     assert swapped.p_less == pytest.approx(found.p_greater, abs=0.1)  # permutations are drawn anew
+
+
+def test_the_interval_of_a_median_by_hand() -> None:
+    """Of six samples all lie on one side of the median with a chance of 2/64: 3 %."""
+    assert quantile_interval([5.0, 1.0, 3.0, 6.0, 2.0, 4.0], 0.5) == (1.0, 6.0)
+    assert quantile_interval([1.0, 2.0, 3.0, 4.0, 5.0], 0.5) is None
+    assert quantile_interval([1.0] * 30, 0.99) is None
+    low, high = quantile_interval(np.arange(10_000.0), 0.5) or (0, 0)
+    assert (low, high) == pytest.approx((5000 - 98, 5000 + 98), abs=2)  # 1.96 times half of 100
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.5, 15), (0.5, 200), (0.9, 60)])
+def test_the_interval_of_a_quantile_holds_it(share: float, count: int) -> None:
+    random = np.random.default_rng(2)
+    found = [quantile_interval(random.random(count), share) for _ in range(400)]
+    held = [interval[0] <= share <= interval[1] for interval in found if interval is not None]
+    assert len(held) == 400
+    assert np.mean(held) >= 0.95 - 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_holm_by_hand() -> None:
