@@ -101,7 +101,12 @@ def _run(command: Sequence[str]) -> "subprocess.Popen[str]":
     arguments = [*command, "--interval", str(round(INTERVAL * 1000))]
     try:
         return subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="ascii",
+            errors="replace",
         )
     except OSError as error:
         raise ResourceError(f"can't run {command[0]}: {error}; measure without power") from error
