@@ -144,7 +144,7 @@ class Pace:
     warm_up: int = 2
     settle_s: float = 0.3
     load_s: float = 900.0
-    run_s: float = 300.0
+    run_s: float = 900.0
 
 
 def take_turns(starts: Mapping[str, Start], tasks: Mapping[str, Json], pace: Pace, folder: Path) -> Turns:

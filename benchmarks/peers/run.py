@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         for case in cases(args, folder):
+            case = without_compiled(case) if args.no_compile else case
             print(f"== {case.name}", file=sys.stderr)
             turns = take_turns(case.starts, case.tasks, pace, folder / "sides" / case.name.replace(" ", "-"))
             measured[case.name] = record(case, turns)
             print(lines(measured[case.name]), file=sys.stderr)
-    keys = ("quick", "parts", "designers", "precisions", "painters", "threads", "rounds", "warm_up", "prompt", "tokens")
+    keys = (
+        "quick",
+        "no_compile",
+        "parts",
+        "designers",
+        "precisions",
+        "painters",
+        "threads",
+        "rounds",
+        "warm_up",
+        "prompt",
+        "tokens",
+    )
     settings = {key: getattr(args, key) for key in keys}
     write_result("peers-quick" if args.quick else "peers", settings, measured, args.out)
 
@@ -81,6 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--designers", help=f"of {','.join(models.DESIGNERS)}")
     parser.add_argument("--precisions", default=",".join(models.RECIPES))
     parser.add_argument("--painters", help=f"of {','.join(pictures.PAINTERS)}")
+    parser.add_argument("--no-compile", action="store_true", help="leave the compiled sides out: they take minutes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--warm-up", type=int, default=2)
@@ -89,7 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="keep the models and logs there; what is there is used again")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    usual = ("nano,middle", "nano", 3, 64, 16) if args.quick else ("nano,middle,wide", "nano,published", 7, 512, 64)
+    usual = ("nano,middle", "nano", 3, 64, 16) if args.quick else ("nano,middle,wide", "nano,published", 5, 512, 48)
     for name, value in zip(("designers", "painters", "rounds", "prompt", "tokens"), usual, strict=True):
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -112,6 +126,13 @@ def cases(args: argparse.Namespace, folder: Path) -> Iterator[Case]:
     for name in args.painters if "painter" in args.parts else ():
         for graph in pictures.GRAPHS:
             yield painter_case(args, folder / f"painter-{name}", name, graph)
+
+
+def without_compiled(case: Case) -> Case:
+    """The comparison without the sides that are compiled first."""
+    names = {name for name in case.starts if name.endswith(" compiled")}
+    starts = {name: start for name, start in case.starts.items() if name not in names}
+    return replace(case, starts=starts, left_out={**case.left_out, **dict.fromkeys(names, "--no-compile")})
 
 
 def here(args: argparse.Namespace, module: str) -> Start:
