@@ -68,20 +68,7 @@ def main() -> None:
             turns = take_turns(case.starts, case.tasks, pace, folder / "sides" / case.name.replace(" ", "-"))
             measured[case.name] = record(case, turns)
             print(lines(measured[case.name]), file=sys.stderr)
-    keys = (
-        "quick",
-        "no_compile",
-        "parts",
-        "designers",
-        "precisions",
-        "painters",
-        "threads",
-        "rounds",
-        "warm_up",
-        "prompt",
-        "tokens",
-    )
-    settings = {key: getattr(args, key) for key in keys}
+    settings = {name: value for name, value in vars(args).items() if name not in ("peers", "folder", "out")}
     write_result("peers-quick" if args.quick else "peers", settings, measured, args.out)
 
 
