@@ -61,6 +61,7 @@ def _measured_place(path: Path) -> "Place":
     import json
 
     from dimrt.predict.compare import Machine, Place
+    from dimrt.predict.measured import measured_edit
     from dimrt.predict.rates import measured_rates
 
     try:
@@ -69,7 +70,8 @@ def _measured_place(path: Path) -> "Place":
         raise InputError(f"--target {path} can't be read as JSON ({error}); give a file of `dimrt bench -o`") from None
     rates = measured_rates(document, path.name)
     memory = document["card"].get("memory_bytes")
-    return Place(path.stem, Machine(path.stem, memory if isinstance(memory, int) else None), rates)
+    machine = Machine(path.stem, memory if isinstance(memory, int) else None)
+    return Place(path.stem, machine, rates, edit=measured_edit(document))
 
 
 @click.command("estimate")
@@ -121,10 +123,11 @@ def command(
     svg: Path | None,
     as_json: bool,
 ) -> None:
-    """Say how much memory an edit takes, whether it fits, and how long it will take.
+    """Say whether an edit fits a device, and how long it takes.
 
-    BUNDLE is a bundle or a published model (dim-4.6b-edit). Nothing is loaded: the numbers come from the manifest.
-    Exits 1 when it doesn't fit; several targets or recipes are compared in a table, which exits 0.
+    BUNDLE is a bundle or a published model (dim-4.6b-edit). Nothing is loaded: memory and time come from the manifest.
+    Reading and writing the photo's file isn't counted. Exits 1 when it doesn't fit; several targets or recipes are
+    compared in a table, which exits 0.
 
     Example: dimrt estimate dim-4.6b-edit --target orin-agx-64gb --target rtx-4060
     """

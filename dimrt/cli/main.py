@@ -24,7 +24,7 @@ COMMANDS = {
     "export": "Turn a DIM checkpoint into a bundle.",
     "build": "Build the TensorRT engines of a bundle.",
     "engines": "List, look at and remove built engines.",
-    "estimate": "Say how much memory an edit takes, and whether it fits.",
+    "estimate": "Say whether an edit fits a device, and how long it takes.",
     "bench": "Measure this device: its ceilings, each graph, whole edits.",
     "info": "Say what is in a bundle.",
     "verify": "Check every byte of a bundle against its manifest.",

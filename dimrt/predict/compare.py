@@ -8,6 +8,7 @@ from dimrt.bundle import Bundle
 from dimrt.errors import InputError
 from dimrt.memory import PLAN_TOKENS, Estimate, estimate
 from dimrt.predict.edit import USUAL_PLAN, Prediction, predict
+from dimrt.predict.measured import Held, MeasuredEdit, hold, predict_measured
 from dimrt.predict.models import bundle_in
 from dimrt.predict.rates import Rates
 
@@ -26,12 +27,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an edit would run: what bounds its memory, its rates, and the recipe that suits it."""
+    """Where an edit would run: what bounds its memory, its rates, the recipe that suits it, edits measured there."""
 
     name: str
     device: Device | None
     rates: Rates | None
     recipe: str | None = None
+    edit: MeasuredEdit | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Outlook:
     """One target and one recipe: memory for the longest plan, time for a usual one.
 
     `prediction` is None where the device's rates aren't known, or (then `why_not` says which) it lacks a number format.
+    `held`: edits of this bundle that were measured in this place, against a prediction of just those.
     """
 
     place: Place
@@ -58,6 +61,7 @@ class Outlook:
     estimate: Estimate
     prediction: Prediction | None
     why_not: str | None = None
+    held: Held | None = None
 
 
 def look(bundle: Bundle, place: Place, wish: Wish, recipe: str | None = None, *, strict: bool = True) -> Outlook:
@@ -86,7 +90,9 @@ def look(bundle: Bundle, place: Place, wish: Wish, recipe: str | None = None, *,
         if strict:
             raise
         return Outlook(place, held.manifest.recipe, found, None, str(error))
-    return Outlook(place, held.manifest.recipe, found, time)
+    edit = place.edit if place.edit is not None and place.edit.digest == held.digest else None
+    check = None if edit is None else hold(predict_measured(held, place.rates, edit), edit)
+    return Outlook(place, held.manifest.recipe, found, time, held=check)
 
 
 def compare(

@@ -12,6 +12,7 @@ from dimrt.memory import TEXT_TOKENS, Setting, axes
 from dimrt.predict.efficiency import Efficiency, efficiency_of
 from dimrt.predict.rates import Rates
 from dimrt.predict.roofline import Time, run_time
+from dimrt.predict.turns import AROUND_PICTURE, count_turns
 from dimrt.tiles import Grid
 from dimrt.work import graph_work
 
@@ -19,8 +20,6 @@ DESIGNER = ("vision", "plan", "condition")
 """Phases that the designer works in."""
 USUAL_PLAN = 256
 """Tokens of a plan that times are said for: the published examples have 200 to 400. Memory is said for the longest."""
-SYSTEM_TOKENS = 32
-"""Of the turn's beginning, system turn and user start, which the picture's tokens follow."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +133,16 @@ def predict(
 def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: float) -> list[Run]:
     """All runs of an edit, in order, under the names of its phases (`dimrt.chain`).
 
-    The prefix that both turns share is read once, in the plan's phase. A cache that grows is counted at the length it
-    has on the way.
+    The prefix that both turns share is read once, in the first that needs it. A cache that grows is counted at the
+    length it has on the way.
     """
     manifest = bundle.manifest
     at = axes(manifest, setting)
     edits = "encode" in manifest.graphs
-    prefix = at["vision"]["tokens"] + SYSTEM_TOKENS
-    asked = prefix + TEXT_TOKENS - SYSTEM_TOKENS
+    turns = count_turns(bundle, at["vision"]["tokens"])
     written = plan_length(manifest, setting)
+    asked, text = turns.shared + turns.request, written or turns.instruction
+    rows = min(at["vision"]["tokens"] + AROUND_PICTURE + text, manifest.painter.max_condition)
     piece = at["language"]["tokens"]
     runs = [Run("vision", "vision", at["vision"])] if edits else []
 
@@ -151,23 +151,20 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
         for start in range(first, last, piece):
             runs.append(Run(phase, "language", _language(setting, min(piece, last - start), last)))
 
-    if written > 0:
-        read("plan", 0, prefix)
-        read("plan", prefix, asked)
+    read("plan" if written else "condition", 0, turns.shared)
+    if written:
+        read("plan", turns.shared, asked)
         passes = max(written / tokens_per_run - 1, 0)  # the first token comes with the request
         at_once = max(round(tokens_per_run), 1)
         decode = _language(setting, at_once, asked + written // 2)
         runs.append(Run("plan", "language", {**decode, "rows": at_once}, passes))
-        read("condition", prefix, asked + written)
-    else:
-        read("condition", 0, prefix)
-        read("condition", prefix, asked)
-    runs.append(Run("condition", "connector", at["connector"]))
+    read("condition", turns.shared, turns.shared + text)
+    runs.append(Run("condition", "connector", {"rows": rows}))
     tiles = _tiles(manifest, setting, at["decode"])
     if edits:
         runs.append(Run("encode", "encode", at["encode"], tiles))
-    runs.append(Run("paint", "context", at["context"]))
-    runs.append(Run("paint", "step", at["step"], steps))
+    runs.append(Run("paint", "context", {**at["context"], "rows": rows}))
+    runs.append(Run("paint", "step", {**at["step"], "rows": rows}, steps))
     runs.append(Run("decode", "decode", at["decode"], tiles))
     return runs
 

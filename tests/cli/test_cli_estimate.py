@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from cli_harness import Dimrt
 
+from dimrt.bundle import NANO, Bundle
+
 
 def test_nano_fits_an_orin(dimrt: Dimrt) -> None:
     outcome = dimrt("estimate", "nano", "--target", "orin-nano-super-8gb")
@@ -75,6 +77,22 @@ def test_a_document_of_bench_stands_for_its_machine(dimrt: Dimrt, tmp_path: Path
     document = dimrt("estimate", "nano", "--target", tmp_path / "mine.json", "--json").document
     assert (document["target"], document["available"]) == ("mine", 8 * 10**9)
     assert document["time"]["efficiency"]["family"] == "processor" and document["time"]["seconds"] > 0
+
+
+def test_a_machine_that_edited_with_the_bundle_shows_both(dimrt: Dimrt, tmp_path: Path) -> None:
+    document = {
+        "card": {"gpu": None},
+        "ceilings": {"bandwidth": 1e10, "matmul": {"float32": 1e11}},
+        "bundle": {"digest": Bundle.open(NANO, verify="layout").digest},
+        "settings": {"steps": 1, "guidance_scale": 1.0},
+        "decode": {"tokens": [40], "tokens_per_pass": 1.0},
+        "edit": {"phases": {"vision": [0.01], "paint": [0.02]}},
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(document))
+    outcome = dimrt("estimate", "nano", "--target", tmp_path / "mine.json")
+    assert "measured here" in outcome.out and "20 ms measured" in outcome.out
+    measured = dimrt("estimate", "nano", "--target", tmp_path / "mine.json", "--json").document["measured"]
+    assert set(measured["phases"]) == {"vision", "paint"} and measured["ratio"] > 0
 
 
 def test_without_a_target_no_time_is_said(dimrt: Dimrt) -> None:

@@ -9,9 +9,12 @@ from dimrt.bundle import NANO, Bundle
 from dimrt.engines.target import load_target, target_names
 from dimrt.errors import BundleError
 from dimrt.memory import Setting, estimate
-from dimrt.predict.edit import SYSTEM_TOKENS, edit_runs, plan_length, predict
+from dimrt.predict.edit import edit_runs, plan_length, predict
+from dimrt.predict.models import model
 from dimrt.predict.rates import Rates, target_rates
 from dimrt.predict.roofline import run_time
+from dimrt.predict.turns import INSTRUCTION, count_turns
+from dimrt.prompt import Prompts
 from dimrt.work import graph_work
 
 
@@ -40,19 +43,23 @@ def test_an_edit_runs_every_graph_as_often_as_the_chain_does(nano: Bundle) -> No
         ("decode", "decode"): 1,
     }
     language = [(run.phase, run.axes["tokens"], run.count) for run in runs if run.graph == "language"]
-    prefix = 16 + SYSTEM_TOKENS
+    prompts = Prompts(nano.tokenizer_path, nano.manifest.designer)
+    turn = prompts.plan_turn(INSTRUCTION, 16)
     assert language == [
-        ("plan", prefix, 1),  # the picture, shared by both turns
-        ("plan", 256 - SYSTEM_TOKENS, 1),  # the request, which gives the first token
+        ("plan", turn.shared, 1),  # the picture, shared by both turns
+        ("plan", len(turn.ids) - turn.shared, 1),  # the request, which gives the first token
         ("plan", 1, 63),
-        ("condition", 256 - SYSTEM_TOKENS + 64, 1),
+        ("condition", 64, 1),  # the plan, after what is shared
     ]
+    rows = {run.axes["rows"] for run in runs if run.graph in ("connector", "context", "step")}
+    told = prompts.condition_turn("a plan", 16)
+    assert rows == {told.condition.stop - told.condition.start - (len(told.ids) - told.shared) + 64}
 
 
 def test_long_turns_are_read_in_pieces_of_the_engine(nano: Bundle) -> None:
-    runs = edit_runs(nano, replace(SETTING, piece=100, length=512), 1, 1.0)
+    runs = edit_runs(nano, replace(SETTING, piece=30, length=512), 1, 1.0)
     read = [run.axes["tokens"] for run in runs if run.graph == "language" and run.phase == "condition"]
-    assert read == [100, 100, 88]
+    assert read == [30, 30, 4]
     assert {run.axes["length"] for run in runs if run.graph == "language"} == {512}
 
 
@@ -88,6 +95,14 @@ def test_a_plan_is_no_longer_than_the_model_writes(nano: Bundle) -> None:
 def test_without_a_plan_there_is_no_plan_phase(nano: Bundle, rates: Rates) -> None:
     found = predict(nano, rates, replace(SETTING, plan_tokens=0))
     assert "plan" not in {phase.name for phase in found.phases}
+    condition = next(phase for phase in found.phases if phase.name == "condition")
+    assert condition.runs == 3  # what is shared, the instruction, the connector
+
+
+def test_a_models_turns_are_told_from_the_length_of_its_texts(nano: Bundle) -> None:
+    counted = count_turns(model("dim-4.6b-edit"), 1369)
+    assert 1369 + 15 < counted.shared < 1369 + 30 and 120 < counted.request < 220  # the published request has 190
+    assert count_turns(nano, 16).instruction < count_turns(nano, 16).request
 
 
 @pytest.mark.parametrize("name", target_names())
