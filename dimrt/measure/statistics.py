@@ -24,6 +24,10 @@ DRAWS = 9_999
 """Permutations drawn where there are too many to try all."""
 BLOCKS = 5
 """Blocks that a series keeps however long its memory: with 5 in each of two series the smallest p is 2/252."""
+MOST_BLOCKS = 200
+"""Blocks of a series at most: more only take memory."""
+MOST_PAIRED = 1_000
+"""Samples of a series that are paired with all of the other one for the typical ratio; of more, every n-th."""
 WINDOW = 5.0
 """Sokal's: autocorrelations are added up to this many times their sum."""
 LENGTHS = 2.0
@@ -65,9 +69,10 @@ def shift(before: Series, after: Series, margin: float = 0.0) -> Shift | None:
     low, high = np.log(np.asarray(before, float)), np.log(np.asarray(after, float))
     if min(len(low), len(high)) < 2:
         return None
-    block = max(block_length(low), block_length(high))
+    block = max(block_length(low), block_length(high), ceil(max(len(low), len(high)) / MOST_BLOCKS))
     test = _Blocks(low, high, block)
-    typical = float(np.median(high[None, :] - low[:, None]))
+    few, others = (series[:: ceil(len(series) / MOST_PAIRED)] for series in (low, high))
+    typical = float(np.median(others[None, :] - few[:, None]))
     return Shift(
         ratio=float(np.exp(typical)),
         interval=test.interval(typical),

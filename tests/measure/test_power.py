@@ -25,6 +25,12 @@ for line in itertools.cycle(open(sys.argv[1], encoding="utf-8").read().splitline
 """
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take seconds to start Python."""
+    monkeypatch.setattr(jetson, "WAIT", 60.0)
+
+
 def standin_tegrastats(folder: Path, capture: str) -> tuple[str, ...]:
     """A command that prints a capture over and over, faster than the real one."""
     script = folder / "tegrastats.py"
@@ -188,8 +194,7 @@ def test_a_board_with_unknown_rails(tmp_path: Path) -> None:
     assert meter is None and "VDD_FUTURE" in reason
 
 
-def test_a_tegrastats_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jetson, "WAIT", 1.0)
+def test_a_tegrastats_that_ends_is_told(tmp_path: Path) -> None:
     meter, reason = jetson.find((sys.executable, "-c", "print('ERROR: failed to load')"))
     assert meter is None and "run it" in reason
     gone = jetson.TegrastatsMeter(("VDD_IN",), "all", (sys.executable, "-c", "pass"))

@@ -77,6 +77,14 @@ def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says(monkeypatch
     assert held >= 95 - 3 * (0.05 * 0.95 * 100) ** 0.5
 
 
+def test_long_series_take_no_more_memory_than_short_ones() -> None:
+    random = np.random.default_rng(4)
+    found = shift(times(random, 30_000), times(random, 20_000, middle=0.99))
+    assert found is not None
+    assert found.block == 150
+    assert found.ratio == pytest.approx(0.99, abs=0.003) and found.p_less < 0.01
+
+
 def test_small_series_by_hand() -> None:
     """All 20 ways to choose 3 of 6: only the real one puts the three smallest first."""
     found = shift([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
