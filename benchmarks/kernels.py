@@ -27,7 +27,7 @@ import onnxruntime as ort
 from common import write_result
 
 from dimrt.backends.cores import Threads
-from dimrt.backends.onnxruntime import session_options
+from dimrt.backends.onnxruntime import SLOW_FUSIONS, session_options
 
 BASE = "fp32"
 PRODUCTS = ("MatMul", "Gemm", "FusedMatMul", "MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
@@ -97,7 +97,9 @@ def profiled(graphs: Mapping[str, Path], sizes: Mapping[str, int], args: argpars
     for recipe, path in graphs.items():
         options = session_options(Threads(args.threads))
         options.enable_profiling, options.profile_file_prefix = True, str(path.parent / "profile")
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
         sessions[recipe], feeds[recipe] = session, {}
         for node in session.get_inputs():
             shape = [sizes.get(size, size) for size in node.shape]

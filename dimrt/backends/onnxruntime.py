@@ -21,7 +21,7 @@ _NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float16)": np.dtype(np.float16),
     "tensor(int64)": np.dtype(np.int64),
 }
-_SLOW_FUSIONS = ("SkipLayerNormFusion",)
+SLOW_FUSIONS = ("SkipLayerNormFusion",)
 """Rewritings that cost time on a processor: the fused sum and layer norm takes ten times a layer norm (1.31)."""
 _ERRORS_ONLY = 3
 _MEMORY_WORDS = ("bad allocation", "bad_alloc", "failed to allocate", "out of memory")
@@ -210,7 +210,7 @@ class OrtBackend:
         path = self._bundle.graph_path(graph)
         options = session_options(self._threads)
         providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
-        without = _SLOW_FUSIONS if self._device == "cpu" else ()
+        without = SLOW_FUSIONS if self._device == "cpu" else ()
         try:
             with _memory_errors(graph):
                 session = ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=without)
