@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ BENCHMARKS = Path(__file__).parent.parent
 GRACE_S = 5.0
 """For a side that is told to end."""
 LAST_LINES = 3
-"""Of what a side printed before it died."""
+"""How many of the lines that a side printed before it died are quoted."""
 
 
 class SideFailed(Exception):
@@ -180,21 +181,14 @@ def take_turns(starts: Mapping[str, Start], tasks: Mapping[str, Json], pace: Pac
     return turns
 
 
-class _out:
+@contextmanager
+def _out(turns: Turns, name: str) -> Iterator[None]:
     """A side that fails inside is out, and said to be."""
-
-    def __init__(self, turns: Turns, name: str) -> None:
-        self._turns, self._name = turns, name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, SideFailed):
-            return False
-        self._turns.failed[self._name] = str(error)
-        print(f"{self._name} is out: {error}", file=sys.stderr)
-        return True
+    try:
+        yield
+    except SideFailed as error:
+        turns.failed[name] = str(error)
+        print(f"{name} is out: {error}", file=sys.stderr)
 
 
 def _rotated(names: Sequence[str], by: int) -> list[str]:
