@@ -38,6 +38,8 @@ QUANTIZED = {"geforce": {"int8": 0.5, "fp8": 0.75}, "data center": {"int8": 1.0,
 """Of a family's share, what is assumed of formats that no figure is of. A GeForce's stated rate in half precision is
 the one with sums in float32, half of what its tensor cores do; int8's rate is the whole one, fp8's is in between in
 practice."""
+STREAMED = 0.7
+"""Share of the bandwidth that a processor's kernels reach, assumed where every graph's weights fit into its cache."""
 OF_SHEET = 0.8
 """What a processor's measured ceilings are of its data sheet's rates; an assumption."""
 NINE_OF_TEN = 0.9
@@ -102,8 +104,11 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
         efficiency = made(values)
         return sum(abs(off_by(figure, efficiency)) for figure in figures)
 
-    bounds = [SHARE, SHARE, START_S, (0.01, 1.0) if processor else (UNFUSED, UNFUSED)]
-    return made(search(loss, [0.6, 0.4, 2e-4, UNFUSED], bounds))
+    if not processor:
+        return made(search(loss, [0.6, 0.4, 2e-4, UNFUSED], [SHARE, SHARE, START_S, (UNFUSED, UNFUSED)]))
+    streams = any(work.weights > figure.rates.cache for figure in figures for work, _ in figure.pieces)
+    bandwidth = SHARE if streams else (STREAMED, STREAMED)
+    return made(search(loss, [STREAMED, 0.8, 1e-4, 0.3], [bandwidth, SHARE, START_S, (0.01, 4.0)]))
 
 
 def search(

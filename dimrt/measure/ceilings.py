@@ -100,7 +100,7 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
         amount: of runs of each thing.
         quick: without the largest product.
     """
-    found = Ceilings(settings={"threads": prober.threads})
+    found = Ceilings(settings={"threads": prober.threads, "cache_bytes": last_cache_bytes()})
     try:
         bandwidth = prober.bandwidth(amount)
     except ResourceError as error:

@@ -51,6 +51,8 @@ class Rates:
         basis: whether the rates are a maker's or were measured as ceilings.
         bandwidth: of memory, bytes a second.
         peak: operations a second by number format; a multiply-add counts two.
+        cache: bytes of a processor's last cache, where it is known. What a run reads stays there until the next if it
+            fits, so memory doesn't bound it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Rates:
     basis: Basis
     bandwidth: float
     peak: Mapping[str, float] = field(default_factory=dict)
+    cache: int = 0
 
 
 def target_rates(target: Sheet) -> Rates:
@@ -84,8 +87,9 @@ def measured_rates(document: Mapping[str, Any], name: str) -> Rates:
         ) from None
     if not bandwidth > 0 or not peak or min(peak.values()) <= 0:
         raise InputError(f"{name}: its ceilings aren't above 0; measure again with `dimrt bench`")
-    family = PROCESSOR
     if gpu:
         capability = gpu.get("compute_capability") if isinstance(gpu, Mapping) else None
-        family = FAMILIES.get(str(capability), OTHER)
-    return Rates(name, family, "ceilings", bandwidth, peak)
+        return Rates(name, FAMILIES.get(str(capability), OTHER), "ceilings", bandwidth, peak)
+    settings = ceilings.get("settings")
+    cache = settings.get("cache_bytes") if isinstance(settings, Mapping) else None
+    return Rates(name, PROCESSOR, "ceilings", bandwidth, peak, cache if isinstance(cache, int) else 0)

@@ -68,7 +68,8 @@ def run_time(work: Work, rates: Rates, efficiency: Efficiency) -> Time:
             )
         arithmetic += count / (rates.peak[form] * efficiency.of(form))
     bandwidth = rates.bandwidth * efficiency.bandwidth
-    reading = (work.weights + work.tensors) / bandwidth
+    streamed = work.weights + work.tensors
+    reading = 0.0 if streamed <= rates.cache else streamed / bandwidth
     between = READ_AND_WRITTEN * work.intermediate * efficiency.unfused / bandwidth
     if arithmetic >= reading:
         return Time(arithmetic=arithmetic, between=between, starting=efficiency.start_s)

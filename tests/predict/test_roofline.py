@@ -45,6 +45,13 @@ def test_a_format_that_the_device_lacks_is_refused() -> None:
         run_time(Work({"fp8": 1.0}, 0, 0, 0), RATES, HALF_REACHED)
 
 
+def test_what_fits_into_the_cache_is_not_read_from_memory() -> None:
+    work = Work({"float32": 1e6}, weights=9_000_000, tensors=1_000_000, intermediate=0)
+    small, large = (replace(RATES, cache=cache) for cache in (9_999_999, 10_000_000))
+    assert run_time(work, small, HALF_REACHED).bandwidth == pytest.approx(1e7 / 50e9)
+    assert run_time(work, large, HALF_REACHED).bandwidth == 0
+
+
 def test_times_add_up() -> None:
     time = Time(arithmetic=1, between=2) + Time(bandwidth=3, starting=4) * 2
     assert (time.arithmetic, time.bandwidth, time.between, time.starting) == (1, 6, 2, 8)
