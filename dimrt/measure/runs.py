@@ -203,6 +203,7 @@ def _head(case: Case, plan: Plan, bundle: Bundle, backend: Backend, command: str
             "warm_up": plan.warm_up,
             "sustained_s": plan.sustained,
             "percentiles": "the sample that so many of all lie below, rounded up; p90 is the headline (SingleStream)",
+            "share": "least time by the ceilings (operations, or weights with inputs and outputs) over p50",
             "query": "one edit: from the bytes of a JPEG (a second edit: from the instruction) to the picture's pixels",
             "cold": "a new process: Python starts, every byte of the bundle is checked, graphs are loaded, one edit",
         },

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli_harness import left_in
 from measuring import LEAST
+from standin_bench import standin_document
 
 from dimrt.cli.main import run
 from dimrt.measure import runs, show
@@ -93,6 +94,7 @@ def test_a_full_disk_loses_the_file_but_not_the_measurement(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(runs, "bench", lambda *_: standin_document())
     code, said, notes = call(capsys, *WORDS, "-o", tmp_path / "bench.json")
     assert code == 3
     assert json.loads(said.splitlines()[-1])["edit"]["p50"] > 0
@@ -114,25 +116,18 @@ def test_an_interrupt_writes_nothing(
     assert left_in(tmp_path) == []
 
 
-def a_document(capsys: pytest.CaptureFixture[str], path: Path, *words: object) -> dict[str, Any]:
-    code, said, _ = call(capsys, *WORDS, "--json", "--rounds", 3, "--graphs", "connector", *words)
-    assert code == 0
-    path.write_text(said, encoding="utf-8")
-    return dict(json.loads(said))
-
-
 def test_two_measurements_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    document = a_document(capsys, one)
-    document["edit"]["samples_s"] = [10 * seconds for seconds in document["edit"]["samples_s"] * 20]
-    other.write_text(f"words that were printed before it\n{json.dumps(document)}\n", encoding="utf-8")
+    one.write_text(json.dumps(standin_document(seed=1)), encoding="utf-8")
+    slower = json.dumps(standin_document(seed=2, scale=1.5))
+    other.write_text(f"words that were printed before it\n{slower}\n", encoding="utf-8")
     code, said, _ = call(capsys, "bench", "compare", one, other)
     assert code == 0
-    assert "edit" in said
+    assert "worse" in said and "better" not in said
     assert all(len(line) <= 80 for line in said.splitlines())
     code, said, _ = call(capsys, "bench", "compare", one, one, "--json")
     assert code == 0
-    assert "better" not in {finding["verdict"] for finding in json.loads(said)["findings"]}
+    assert {finding["verdict"] for finding in json.loads(said)["findings"]} == {"no evidence"}
 
 
 @pytest.mark.parametrize(

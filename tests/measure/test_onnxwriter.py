@@ -1,10 +1,15 @@
 """Models written by hand: valid to ONNX' own checker, and right in ONNX Runtime."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
+from dimrt.engines import process
+from dimrt.engines.job import Job
+from dimrt.manifest import TensorSpec
 from dimrt.measure.ceilings import operands
 from dimrt.measure.onnxwriter import SCALE, copy_model, product_model
 
@@ -43,3 +48,22 @@ def test_a_copy_is_valid_and_moves_every_value() -> None:
     values = np.arange(1000, dtype=np.float32)
     (found,) = ort.InferenceSession(model).run(None, {"x": values})
     np.testing.assert_array_equal(found, -values)
+
+
+def test_tensorrt_builds_an_int8_product(tmp_path: Path) -> None:
+    """The builder of TensorRT for RTX needs no card; a GPU would run what it builds."""
+    pytest.importorskip("tensorrt_rtx")
+    (tmp_path / "int8.onnx").write_bytes(product_model("int8", 64, operands("int8", 64)[1], "float16"))
+    job = Job(
+        flavour="tensorrt-rtx",
+        onnx=str(tmp_path / "int8.onnx"),
+        plan=str(tmp_path / "plan"),
+        inputs=(TensorSpec("x", "float16", (64, 64)),),
+        outputs=(TensorSpec("y", "float16", (64, 64)),),
+        pinned={},
+        profiles=({},),
+        capabilities=("8.6",),
+        workspace_bytes=1 << 30,
+        timing=None,
+    )
+    assert process.run(job, "int8 64", lambda _: None).plan_bytes > 0

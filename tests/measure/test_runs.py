@@ -14,7 +14,7 @@ from measuring import CASE, LEAST, ONCE, Listening
 
 from dimrt.bundle import NANO
 from dimrt.errors import BundleError, InputError, ResourceError
-from dimrt.measure import runs
+from dimrt.measure import runs, scene
 from dimrt.measure.edits import Edit, Edits
 from dimrt.measure.energy import Power
 from dimrt.measure.lasting import Watt, summed
@@ -89,13 +89,23 @@ def test_the_document() -> None:
 
 
 @pytest.mark.usefixtures("small", "no_meter")
-def test_a_cold_process_is_part_of_it_and_gives_each_graph_its_loading() -> None:
-    document = bench(CASE, replace(LEAST, colds=(False,), graphs=("step",)), Listening(), "dimrt bench")
-    (cold,) = document["cold"]
-    assert document["edit"]["cold_s"] == cold["seconds"]
-    step = document["graphs"]["step"]
-    assert step["cold_s"] == cold["graphs"]["step"]["load_s"] + cold["graphs"]["step"]["first_run_s"]
-    assert document["memory"]["peak_rss_bytes"] == cold["peak_rss_bytes"]
+def test_a_cold_process_is_part_of_it_and_gives_each_graph_its_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[bool] = []
+
+    def first_edit(case: dict[str, Any], files: list[Path], *, drop: bool) -> dict[str, Any]:
+        assert json.loads(json.dumps(case)) == CASE.as_json()
+        assert all(file.is_file() for file in files)
+        dropped.append(drop)
+        loads = {"step": {"load_s": 0.5, "first_run_s": 0.25}, "decode": {"load_s": 0.5, "first_run_s": None}}
+        return {"seconds": 3.0 + len(dropped), "graphs": loads, "peak_rss_bytes": 100 * len(dropped)}
+
+    monkeypatch.setattr(runs.cold, "first_edit", first_edit)
+    plan = replace(LEAST, colds=(True, False), graphs=("step", "decode", "encode"))
+    document = bench(CASE, plan, Listening(), "dimrt bench")
+    assert dropped == [True, False]
+    assert document["edit"]["cold_s"] == 4.0
+    assert [document["graphs"][graph]["cold_s"] for graph in ("step", "decode", "encode")] == [0.75, 0.5, None]
+    assert document["memory"]["peak_rss_bytes"] == 200
 
 
 @pytest.mark.usefixtures("small", "no_meter")
@@ -145,17 +155,17 @@ def test_the_meter_stops_when_an_edit_does(error: Any) -> None:
 
 
 @pytest.mark.usefixtures("small", "no_meter")
-def test_random_weights_write_plans_of_one_length(tmp_path: Path) -> None:
+def test_random_weights_write_plans_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "random"
     shutil.copytree(NANO, path)
     manifest = json.loads((path / "manifest.json").read_bytes())
     manifest["provenance"]["random_seed"] = 7
     (path / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    plan = replace(LEAST, edits=Amount(2, 2, 0.0), graphs=())
-    document = bench(replace(CASE, bundle=str(path)), plan, Listening(), "dimrt bench")
+    monkeypatch.setattr(scene, "RANDOM_PLAN", 40)
+    document = bench(replace(CASE, bundle=str(path)), replace(LEAST, graphs=()), Listening(), "dimrt bench")
     assert document["bundle"]["random"] is True
-    assert document["settings"]["plan_tokens"] == 255
-    assert document["decode"]["tokens"] == [255, 255]
+    assert document["settings"]["plan_tokens"] == 40
+    assert document["decode"]["tokens"] == [40]
 
 
 @pytest.mark.usefixtures("small", "no_meter")
