@@ -49,7 +49,7 @@ bundle_options = apply(
     click.option(
         "--target", metavar="NAME", help="Target of the TensorRT engines, a name or a .toml [default: this GPU's]."
     ),
-    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: one a physical core]."),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: one a core]."),
 )
 
 painting_options = apply(
