@@ -65,7 +65,7 @@ def singles(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Sin
         ("cold first edit", "s", ("edit", "cold_s")),
         ("peak memory", "bytes", ("memory", "peak_rss_bytes")),
         ("GPU memory", "bytes", ("memory", "device_bytes")),
-        ("tokens in a pass", "tokens", ("decode", "tokens_per_pass")),
+        ("tokens in a pass", "", ("decode", "tokens_per_pass")),
         ("energy of an edit", "J", ("power", "joules_per_edit")),
         ("bandwidth", "bytes/s", ("ceilings", "bandwidth")),
     ):

@@ -69,7 +69,7 @@ def _doubts(document: Mapping[str, Any]) -> Iterator[str]:
     if document.get("throttled"):
         yield "The machine was slowed down by heat or power while it was measured."
     if document["settings"].get("quick"):
-        yield "This is the short form: few samples, no long run."
+        yield "This is the short form: few samples."
     if document["bundle"].get("random"):
         yield "The bundle has random weights: times are real, plans and tokens in a pass are not."
     if len(document["edit"]["samples_s"]) < 10:

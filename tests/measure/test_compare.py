@@ -1,11 +1,13 @@
 """Two documents: what may be compared, and what is said of it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from standin_bench import standin_document
 
+from dimrt.cli.main import run
 from dimrt.errors import InputError
 from dimrt.measure import statistics
 from dimrt.measure.compare import BETTER, NO_EVIDENCE, WORSE, Comparison, Finding, compare, describe, table
@@ -137,6 +139,15 @@ def test_the_table_fits_a_terminal_and_the_description_is_json() -> None:
     assert any(line.startswith("+ edit ") and line.endswith("better") for line in lines)
     assert all(len(line) <= 80 for line in lines)
     assert json.loads(json.dumps(describe(found)))["findings"][0]["verdict"] == BETTER
+
+
+def test_the_command_writes_a_report(tmp_path: Path) -> None:
+    one, other, page = (tmp_path / name for name in ("one.json", "other.json", "page.html"))
+    one.write_text(json.dumps(standin_document(1)), encoding="utf-8")
+    other.write_text(json.dumps(standin_document(2)), encoding="utf-8")
+    assert run(["bench", "compare", str(one), str(other), "--html", str(page)]) == 0
+    assert "Two measurements compared" in page.read_text(encoding="utf-8")
+    assert run(["bench", "compare", str(one), str(other), "--html", str(tmp_path / "no" / "page.html")]) == 2
 
 
 @pytest.mark.parametrize(
