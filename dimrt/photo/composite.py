@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dimrt.photo.blas import one_thread
 from dimrt.photo.bounds import Bounds
 from dimrt.photo.detail import detail_is_gone
 from dimrt.photo.local import changed_region, fit_field, magnitude
@@ -72,6 +73,7 @@ def composite(
     return (photo if transfer.ran == "unchanged" else transfer.apply(photo, bounds)), transfer.ran
 
 
+@one_thread()
 def choose(
     decoded_source: NDArray[Any],
     decoded_edit: NDArray[Any],

@@ -7,6 +7,7 @@ at black or white only say "at least this far" (a censored fit): clipping happen
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ Doubles = NDArray[np.float64]
 NODES = 9
 """Table nodes along each colour axis, placed evenly in value ** WARP, so that they are denser in the darks."""
 WARP = 0.6
+COUPLED = 2 * NODES**2
+"""Rows of two layers of the table, the furthest that its equations reach."""
 OFFSETS = np.array([(red * NODES + green) * NODES + blue for red in (0, 1) for green in (0, 1) for blue in (0, 1)])
 """Where the eight corners of a cell of the table lie, from its first."""
 SMOOTHNESS = 3e-4
@@ -91,7 +94,7 @@ def fit_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_] | None = No
         error = _censored(after, predicted)
         weights = _huber(error)
         normal, right = _normal_equations(corners, shares, weights, predicted + error - base)
-        deviation = np.linalg.solve(normal + weights.sum() * penalty, right)
+        deviation = _solve(normal + weights.sum() * penalty, right)
     return Tone(_lookup(affine, deviation))
 
 
@@ -172,6 +175,29 @@ def _normal_equations(
     pulls = (shares * weights[:, None])[..., None] * target[:, None, :]
     right = [np.bincount(corners.ravel(), pulls[..., channel].ravel(), count) for channel in range(3)]
     return summed.reshape(count, count), np.stack(right, 1).astype(np.float64)
+
+
+def _solve(matrix: Doubles, right: Doubles) -> Doubles:
+    """Solve a symmetric positive definite system [K, K] for a right-hand side [K, 3], by blocks of `COUPLED` rows.
+
+    No node is in an equation with one further than two layers away, so the matrix is block tridiagonal. Besides taking
+    less than half of the arithmetic, blocks of this size are too small for the threads of a BLAS, which wait for each
+    other many times in one large factorization: on a busy machine that takes a hundred times as long.
+    """
+    starts = range(0, len(matrix), COUPLED)
+    rows = [slice(start, start + COUPLED) for start in starts]
+    inner, outer = matrix[rows[0], rows[0]], right[rows[0]]
+    reduced = []
+    for this, after in pairwise(rows):
+        beside = matrix[this, after]
+        found = np.linalg.solve(inner, np.concatenate([beside, outer], axis=1))
+        passed, constant = found[:, : beside.shape[1]], found[:, beside.shape[1] :]
+        reduced.append((passed, constant))
+        inner, outer = matrix[after, after] - beside.T @ passed, right[after] - beside.T @ constant
+    solved = [np.linalg.solve(inner, outer)]
+    for passed, constant in reversed(reduced):
+        solved.append(constant - passed @ solved[-1])
+    return np.concatenate(solved[::-1])
 
 
 @cache

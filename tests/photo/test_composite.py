@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from dimrt.photo import tone
+from dimrt.photo.blas import one_thread
 from dimrt.photo.composite import composite
 from dimrt.photo.local import changed_region
 from dimrt.photo.planes import box_mean, enlarge
@@ -289,3 +293,33 @@ def test_the_painted_picture_enlarged_when_asked(photo: np.ndarray) -> None:
     assert abs(float(image.mean()) - float(edit.mean())) < 0.5
     tall, _ = composite(photo[:, :300], small(photo), edit, "painted")
     assert tall.shape == (512, 300, 3)
+
+
+def test_equations_of_the_colour_map_solved_in_blocks() -> None:
+    random = np.random.default_rng(3)
+    colours = random.random((3000, 3)) * (1.0, 0.6, 0.3)
+    corners, shares = tone._corners(colours)
+    matrix, right = tone._normal_equations(corners, shares, random.random(3000), random.random((3000, 3)))
+    matrix += tone._penalty()
+    assert np.allclose(tone._solve(matrix, right), np.linalg.solve(matrix, right), atol=1e-9)
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_small_products_take_one_thread_and_give_the_others_back() -> None:
+    with threadpool_limits(2, "blas"):
+        found = []
+
+        @one_thread()
+        def small() -> None:
+            found.append(blas_threads())
+
+        small()
+        thread = Thread(target=small)  # another thread's limits are its own business: it must not leave any behind
+        with one_thread():
+            thread.start()
+            thread.join()
+        assert set(found[0]) == {1}
+        assert set(blas_threads()) == {2}
