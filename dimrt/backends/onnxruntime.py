@@ -27,7 +27,7 @@ _ERRORS_ONLY = 3
 _MEMORY_WORDS = ("bad allocation", "bad_alloc", "failed to allocate", "out of memory")
 
 
-def session_options(threads: Threads) -> ort.SessionOptions:
+def session_options(threads: Threads, device: str = "cpu") -> ort.SessionOptions:
     """How every session runs, those that only measure too."""
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -38,9 +38,11 @@ def session_options(threads: Threads) -> ort.SessionOptions:
     # With it the second run of a shape lays all its tensors out as one block, beside what the first run left in the
     # arena: twice the memory for good (decode at 512 x 512: 492 MB grown, not 252), and no run the faster for it.
     options.enable_mem_pattern = False
-    # Weights with one scale a channel are multiplied in blocks of up to 256 rows instead of 32: 1.3 times as fast for
-    # one row and two to three times for hundreds (2048 x 11008, int8), and the scales take an eighth of the space.
-    options.add_session_config_entry("session.qdq_matmulnbits_block_size", "-1")
+    if device == "cpu":
+        # Weights with one scale a channel are multiplied in blocks of up to 256 rows instead of 32: 1.3 times as fast
+        # for one row and two to three times for hundreds (2048 x 11008, int8), and the scales take an eighth of the
+        # space. CUDA's kernels keep what they were tested with.
+        options.add_session_config_entry("session.qdq_matmulnbits_block_size", "-1")
     return options
 
 
@@ -208,7 +210,7 @@ class OrtBackend:
 
     def _load(self, graph: str) -> ort.InferenceSession:
         path = self._bundle.graph_path(graph)
-        options = session_options(self._threads)
+        options = session_options(self._threads, self._device)
         providers = list(dict.fromkeys([self._provider, PROVIDERS["cpu"]]))
         without = SLOW_FUSIONS if self._device == "cpu" else ()
         try:
