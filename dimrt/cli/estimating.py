@@ -73,6 +73,7 @@ def _time(prediction: "Prediction") -> dict[str, Any]:
         "seconds": prediction.seconds,
         "least": prediction.least,
         "most": prediction.most,
+        "again": prediction.again,
         "error_factor": prediction.error,
         "steps": prediction.steps,
         "plan_tokens": prediction.plan_tokens,
@@ -145,6 +146,7 @@ def _print_time(found: "Prediction") -> None:
         f"\nedit      {seconds(found.seconds)} (likely {seconds(found.least)} to {seconds(found.most)}): "
         f"{found.plan_tokens} tokens of plan, {found.tokens_per_run:g} a run; {steps}; {found.recipe}"
     )
+    click.echo(f"again     {seconds(found.again)} for the next edit of the same photo")
     click.echo(f"error     {how_sure(found)}")
 
 

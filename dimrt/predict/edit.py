@@ -24,12 +24,13 @@ USUAL_PLAN = 256
 
 @dataclass(frozen=True)
 class Run:
-    """Runs of one graph at one size: what they belong to, and how many there are."""
+    """Runs of one graph at one size: their phase, how many there are, whether the next edit of the photo uses them."""
 
     phase: str
     graph: str
     axes: Mapping[str, int]
     count: float = 1
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Prediction:
         error: factor that the time may be off by, either way.
         efficiency: what share of the device's rates is reached.
         assumed: number formats of the bundle for which that share is assumed.
+        kept: seconds of what the next edit of the same photo does not do again.
     """
 
     device: str
@@ -65,11 +67,17 @@ class Prediction:
     error: float
     efficiency: Efficiency
     assumed: frozenset[str]
+    kept: float
 
     @property
     def seconds(self) -> float:
         """The whole edit."""
         return sum(phase.time.seconds for phase in self.phases)
+
+    @property
+    def again(self) -> float:
+        """Seconds of the next edit of the same photo."""
+        return self.seconds - self.kept
 
     @property
     def by_role(self) -> tuple[float, float]:
@@ -113,12 +121,15 @@ def predict(
     phases: dict[str, dict[str, Time]] = {}
     counts: dict[str, float] = {}
     formats: set[str] = set()
+    kept = 0.0
     for run in edit_runs(bundle, setting, steps, tokens_per_run):
         work = graph_work(bundle, run.graph, run.axes)
         assert work is not None
         formats |= work.operations.keys()
         graphs = phases.setdefault(run.phase, {})
-        graphs[run.graph] = graphs.get(run.graph, Time()) + run_time(work, rates, efficiency) * run.count
+        time = run_time(work, rates, efficiency) * run.count
+        graphs[run.graph] = graphs.get(run.graph, Time()) + time
+        kept += time.seconds if run.kept else 0.0
         counts[run.phase] = counts.get(run.phase, 0) + run.count
     found = tuple(Phase(name, counts[name], sum(graphs.values(), Time()), graphs) for name, graphs in phases.items())
     error = efficiency.error_of(formats)
@@ -127,7 +138,7 @@ def predict(
         plan_length(bundle.manifest, setting),
         efficiency.assumed_of(formats),
     )
-    return Prediction(rates.name, recipe, steps, plan, tokens_per_run, found, error, efficiency, guessed)
+    return Prediction(rates.name, recipe, steps, plan, tokens_per_run, found, error, efficiency, guessed, kept)
 
 
 def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: float) -> list[Run]:
@@ -144,14 +155,14 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
     asked, text = turns.shared + turns.request, written or turns.instruction
     rows = min(at["vision"]["tokens"] + AROUND_PICTURE + text, manifest.painter.max_condition)
     piece = at["language"]["tokens"]
-    runs = [Run("vision", "vision", at["vision"])] if edits else []
+    runs = [Run("vision", "vision", at["vision"], kept=True)] if edits else []
 
-    def read(phase: str, first: int, last: int) -> None:
+    def read(phase: str, first: int, last: int, kept: bool = False) -> None:
         """Tokens `first` up to `last` into the cache, in pieces."""
         for start in range(first, last, piece):
-            runs.append(Run(phase, "language", _language(setting, min(piece, last - start), last)))
+            runs.append(Run(phase, "language", _language(setting, min(piece, last - start), last), kept=kept))
 
-    read("plan" if written else "condition", 0, turns.shared)
+    read("plan" if written else "condition", 0, turns.shared, kept=True)
     if written:
         read("plan", turns.shared, asked)
         passes = max(written / tokens_per_run - 1, 0)  # the first token comes with the request
@@ -162,7 +173,7 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
     runs.append(Run("condition", "connector", {"rows": rows}))
     tiles = _tiles(manifest, setting, at["decode"])
     if edits:
-        runs.append(Run("encode", "encode", at["encode"], tiles))
+        runs.append(Run("encode", "encode", at["encode"], tiles, kept=True))
     runs.append(Run("paint", "context", {**at["context"], "rows": rows}))
     runs.append(Run("paint", "step", {**at["step"], "rows": rows}, steps))
     runs.append(Run("decode", "decode", at["decode"], tiles))

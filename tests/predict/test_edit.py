@@ -75,6 +75,14 @@ def test_the_times_are_those_of_the_runs(nano: Bundle, rates: Rates) -> None:
     assert [phase.name for phase in found.phases] == ["vision", "plan", "condition", "encode", "paint", "decode"]
 
 
+def test_the_next_edit_of_a_photo_reads_it_no_more(nano: Bundle, rates: Rates) -> None:
+    found = predict(nano, rates, SETTING, steps=2)
+    kept = [run for run in edit_runs(nano, SETTING, 2, 1.0) if run.kept]
+    assert [run.graph for run in kept] == ["vision", "language", "encode"]
+    saved = sum(run_time(graph_work(nano, run.graph, run.axes), rates, found.efficiency).seconds for run in kept)
+    assert found.again == pytest.approx(found.seconds - saved) and found.again < found.seconds
+
+
 def test_more_to_do_never_takes_less(nano: Bundle, rates: Rates) -> None:
     def seconds(setting: Setting = SETTING, steps: int = 2, tokens_per_run: float = 1.0) -> float:
         return predict(nano, rates, setting, steps=steps, tokens_per_run=tokens_per_run).seconds
@@ -110,6 +118,15 @@ def test_every_target_has_rates_for_nano(nano: Bundle, name: str) -> None:
     target = load_target(name)
     found = predict(nano, target_rates(target), estimate(nano, target).setting)
     assert 0 < found.seconds < 10
+
+
+def test_a_picture_from_text_has_no_photo_to_read(nano: Bundle, rates: Rates) -> None:
+    graphs = {name: graph for name, graph in nano.manifest.graphs.items() if name not in ("vision", "encode")}
+    painter = msgspec.structs.replace(nano.manifest.painter, task="generate")
+    made = Bundle(nano.path, msgspec.structs.replace(nano.manifest, graphs=graphs, painter=painter), "")
+    found = predict(made, rates, SETTING)
+    assert [phase.name for phase in found.phases] == ["plan", "condition", "paint", "decode"]
+    assert found.seconds < predict(nano, rates, SETTING).seconds
 
 
 def test_a_bundle_without_recorded_work_must_be_exported_again(nano: Bundle, rates: Rates) -> None:
