@@ -72,6 +72,7 @@ class Ceilings:
         matmul: by number format.
         missing: why a format isn't in `matmul`.
         samples: seconds of every run, by what ran.
+        cache_bytes: of a processor's last cache; what fits into it is not read from memory each time.
     """
 
     bandwidth: float | None = None
@@ -80,6 +81,7 @@ class Ceilings:
     missing: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    cache_bytes: int = 0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -100,7 +102,8 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
         amount: of runs of each thing.
         quick: without the largest product.
     """
-    found = Ceilings(settings={"threads": prober.threads, "cache_bytes": last_cache_bytes()})
+    found = Ceilings(cache_bytes=0 if prober.threads is None else last_cache_bytes())
+    found.settings |= {"threads": prober.threads, "cache_bytes": found.cache_bytes}
     try:
         bandwidth = prober.bandwidth(amount)
     except ResourceError as error:

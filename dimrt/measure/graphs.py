@@ -1,7 +1,8 @@
 """Each graph by itself: runs of an edit repeated, and how near they come to what the device can do.
 
 The least time a run could take is the larger of two: its operations at the measured rate of products, and its weights,
-inputs and outputs at the measured bandwidth. What lies between the nodes counts nothing, as if all were fused.
+inputs and outputs at the measured bandwidth (where a processor's cache doesn't hold them from run to run). What lies
+between the nodes counts nothing, as if all were fused.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,7 +44,8 @@ def least_time(work: Work, ceilings: Ceilings) -> Share | str:
     unknown = [form for form, count in work.operations.items() if count and form not in ceilings.matmul]
     if unknown:
         return f"no ceiling for {unknown[0]}: {ceilings.missing.get(unknown[0], 'not measured')}"
-    moved = (work.weights + work.tensors) / ceilings.bandwidth
+    nbytes = work.weights + work.tensors
+    moved = nbytes / ceilings.bandwidth if nbytes > ceilings.cache_bytes else 0.0
     products = {form: count / ceilings.matmul[form] for form, count in work.operations.items() if count}
     computed = sum(products.values())
     if moved >= computed:

@@ -80,7 +80,7 @@ def measured_rates(document: Mapping[str, Any], name: str) -> Rates:
         ceilings, card = document["ceilings"], document["card"]
         bandwidth = float(ceilings["bandwidth"])
         peak = {str(form): float(rate) for form, rate in ceilings["matmul"].items() if rate}
-        gpu = card.get("gpu")
+        gpu = card.get("gpu") if "CPUExecutionProvider" not in str(card.get("provider")) else None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{name} holds no ceilings; give the JSON document that `dimrt bench -o FILE` writes"
@@ -88,8 +88,7 @@ def measured_rates(document: Mapping[str, Any], name: str) -> Rates:
     if not bandwidth > 0 or not peak or min(peak.values()) <= 0:
         raise InputError(f"{name}: its ceilings aren't above 0; measure again with `dimrt bench`")
     if gpu:
-        capability = gpu.get("compute_capability") if isinstance(gpu, Mapping) else None
-        return Rates(name, FAMILIES.get(str(capability), OTHER), "ceilings", bandwidth, peak)
+        return Rates(name, FAMILIES.get(str(card.get("compute_capability")), OTHER), "ceilings", bandwidth, peak)
     settings = ceilings.get("settings")
     cache = settings.get("cache_bytes") if isinstance(settings, Mapping) else None
     return Rates(name, PROCESSOR, "ceilings", bandwidth, peak, cache if isinstance(cache, int) else 0)

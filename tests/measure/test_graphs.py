@@ -67,6 +67,17 @@ def test_a_faster_device_needs_less_time(ops: float, times: float) -> None:
     assert fast.seconds == pytest.approx(slow.seconds / times)
 
 
+def test_what_a_cache_holds_is_not_read_from_memory() -> None:
+    work = Work({"float32": 1.0}, 900, 100, 0)
+    held, streamed = (
+        least_time(work, replace(KNOWN, cache_bytes=1000)),
+        least_time(work, replace(KNOWN, cache_bytes=999)),
+    )
+    assert isinstance(held, Share) and isinstance(streamed, Share)
+    assert (held.bound, streamed.bound) == ("float32", "bandwidth")
+    assert streamed.seconds == 1000 / 1e9
+
+
 def test_a_format_without_a_ceiling_has_no_share() -> None:
     found = least_time(Work({"int8": 5.0}, 1, 1, 0), replace(KNOWN, missing={"int8": "no kernels"}))
     assert found == "no ceiling for int8: no kernels"

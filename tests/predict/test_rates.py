@@ -23,8 +23,10 @@ def test_a_measured_machine_has_its_ceilings() -> None:
     assert rates == Rates("mine.json", "processor", "ceilings", 2e10, {"float32": 1e11})
     cached = {**DOCUMENT, "ceilings": {**DOCUMENT["ceilings"], "settings": {"cache_bytes": 32_000_000}}}
     assert measured_rates(cached, "mine.json").cache == 32_000_000
-    gpu = {**DOCUMENT, "card": {"gpu": {"name": "x", "compute_capability": "8.7"}}}
+    gpu = {**DOCUMENT, "card": {"gpu": "Orin", "compute_capability": "8.7", "provider": "tensorrt 10.3 on Orin"}}
     assert measured_rates(gpu, "board.json").family == "orin"
+    beside = {**DOCUMENT, "card": {**gpu["card"], "provider": "onnxruntime CPUExecutionProvider"}}
+    assert measured_rates(beside, "board.json").family == "processor"
 
 
 @pytest.mark.parametrize(
