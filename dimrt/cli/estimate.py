@@ -12,6 +12,7 @@ from dimrt.cli.options import json_option
 from dimrt.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
+    from dimrt.backends.base import Flavour
     from dimrt.predict.compare import Outlook, Place
 
 ALL = "all"
@@ -62,15 +63,16 @@ def _measured_place(path: Path) -> "Place":
 
     from dimrt.predict.compare import Machine, Place
     from dimrt.predict.measured import measured_edit
-    from dimrt.predict.rates import measured_rates
+    from dimrt.predict.rates import PROCESSOR, measured_rates
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"--target {path} can't be read as JSON ({error}); give a file of `dimrt bench -o`") from None
     rates = measured_rates(document, path.name)
-    memory = document["card"].get("memory_bytes")
-    machine = Machine(path.stem, memory if isinstance(memory, int) else None)
+    memory = document["card"].get("memory_bytes") if rates.family == PROCESSOR else None  # a GPU's own isn't in it
+    flavour: Flavour = "tensorrt" if "tensorrt" in str(document["card"].get("provider")).lower() else "onnxruntime"
+    machine = Machine(path.stem, memory if isinstance(memory, int) else None, flavour)
     return Place(path.stem, machine, rates, edit=measured_edit(document))
 
 

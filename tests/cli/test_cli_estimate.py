@@ -79,6 +79,15 @@ def test_a_document_of_bench_stands_for_its_machine(dimrt: Dimrt, tmp_path: Path
     assert document["time"]["efficiency"]["family"] == "processor" and document["time"]["seconds"] > 0
 
 
+def test_a_measured_gpu_is_not_given_the_hosts_memory(dimrt: Dimrt, tmp_path: Path) -> None:
+    ceilings = {"bandwidth": 1e11, "matmul": {"float16": 1e13, "float32": 1e12}}
+    card = {"gpu": "Orin", "compute_capability": "8.7", "provider": "tensorrt 10.3 on Orin", "memory_bytes": 8 * 10**9}
+    (tmp_path / "board.json").write_text(json.dumps({"card": card, "ceilings": ceilings}))
+    document = dimrt("estimate", "nano", "--target", tmp_path / "board.json", "--json").document
+    assert document["available"] is None and document["overhead"] == 400_000_000
+    assert document["time"]["efficiency"]["family"] == "orin"
+
+
 def test_a_machine_that_edited_with_the_bundle_shows_both(dimrt: Dimrt, tmp_path: Path) -> None:
     document = {
         "card": {"gpu": None},
