@@ -129,7 +129,7 @@ def _ends(found: Shift | None) -> tuple[float | None, float | None]:
 
 def table(found: Comparison) -> list[str]:
     """Lines for a terminal of 80 columns: metrics with a verdict first."""
-    lines = [f"! {warning}" for warning in found.warnings]
+    lines = [line for text in found.warnings for line in wrap(f"! {text}", WIDTH, subsequent_indent="  ")]
     lines += [""] if lines else []
     lines.append(f"{'':<23}{'before':>10}{'after':>11}{'ratio':>8}  {'95 % interval':<14}verdict")
     for finding in found.findings:

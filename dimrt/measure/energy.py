@@ -3,7 +3,7 @@
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -108,6 +108,28 @@ class Counters(Protocol):
         """
 
 
+class Summed:
+    """Gauges of power as counters of energy: what they say is added up from reading to reading.
+
+    Attributes:
+        rails: what they measure.
+    """
+
+    def __init__(self, rails: Rails, watts: Callable[[], dict[str, float]]) -> None:
+        self.rails = rails
+        self._watts = watts
+        self._last = time.perf_counter(), watts()
+        self._joules = dict.fromkeys(self._last[1], 0.0)
+
+    def read(self) -> dict[str, float]:
+        """Joules by rail since it was made."""
+        before, low = self._last
+        now, high = self._last = time.perf_counter(), self._watts()
+        for rail in self._joules:
+            self._joules[rail] += (low[rail] + high[rail]) / 2 * (now - before)
+        return dict(self._joules)
+
+
 class CounterMeter:
     """A `Meter` that reads counters of energy every `interval` seconds."""
 
@@ -124,7 +146,7 @@ class CounterMeter:
         self._end.clear()
         self._failure = None
         try:
-            self._readings = [(time.perf_counter(), self._counters.read())]
+            self._readings = [self._reading()]
         except OSError as error:
             raise ResourceError(f"{self.name} can't be read any more: {error}; measure without power") from error
         self._thread = threading.Thread(target=self._sample, name="dimrt-power", daemon=True)
@@ -136,12 +158,14 @@ class CounterMeter:
 
     def _read(self) -> None:
         try:
-            values = self._counters.read()
+            self._readings.append(self._reading())
         except OSError as error:
             self._failure = error
             self._end.set()
-            return
-        self._readings.append((time.perf_counter(), values))
+
+    def _reading(self) -> tuple[float, dict[str, float]]:
+        values = self._counters.read()
+        return time.perf_counter(), values
 
     def stop(self) -> Power:
         """End with a last reading.

@@ -7,11 +7,10 @@ since the driver was loaded; Volta and later) is used where there is one, `nvmlD
 import ctypes
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from dimrt.measure.energy import Rails
+from dimrt.measure.energy import Counters, Rails, Summed
 
 MILLI = 1e-3
 SUCCESS, NOT_SUPPORTED = 0, 3
@@ -19,7 +18,12 @@ NAME_BYTES = 96
 
 
 class Nvml:
-    """The energy counter of one card; where it has none, its power added up from reading to reading."""
+    """The energy counter of one card.
+
+    Attributes:
+        rails: the card.
+        counts: whether it has a counter; `watts` is all it has else.
+    """
 
     def __init__(self, library: Any, card: int = 0) -> None:
         """Raises OSError where there is no such card or it tells neither energy nor power."""
@@ -36,40 +40,37 @@ class Nvml:
         self._name = name.value.decode(errors="replace")
         energy = ctypes.c_ulonglong()
         code = library.nvmlDeviceGetTotalEnergyConsumption(self._card, ctypes.byref(energy))
-        if code not in (SUCCESS, NOT_SUPPORTED):
+        if code != NOT_SUPPORTED:
             _check(library, code)
-        self._counts = code == SUCCESS
-        self._joules, self._last = 0.0, (time.perf_counter(), 0.0 if self._counts else self._watts())
+        self.counts = code == SUCCESS
         which = f" (card {card} of {count.value})" if count.value > 1 else ""
         self.rails = Rails(
-            name=f"NVML {'energy' if self._counts else 'power'} of {self._name}{which}",
+            name=f"NVML {'energy' if self.counts else 'power'} of {self._name}{which}",
             scope="the graphics card",
             whole=(self._name,),
         )
 
     def read(self) -> dict[str, float]:
-        """Joules since some moment."""
-        if self._counts:
-            energy = ctypes.c_ulonglong()
-            _check(self._library, self._library.nvmlDeviceGetTotalEnergyConsumption(self._card, ctypes.byref(energy)))
-            return {self._name: energy.value * MILLI}
-        (before, low), (now, high) = self._last, (time.perf_counter(), self._watts())
-        self._joules, self._last = self._joules + (low + high) / 2 * (now - before), (now, high)
-        return {self._name: self._joules}
+        """Joules since the driver was loaded."""
+        energy = ctypes.c_ulonglong()
+        _check(self._library, self._library.nvmlDeviceGetTotalEnergyConsumption(self._card, ctypes.byref(energy)))
+        return {self._name: energy.value * MILLI}
 
-    def _watts(self) -> float:
+    def watts(self) -> dict[str, float]:
+        """Watts now; on recent cards the mean of the last second."""
         power = ctypes.c_uint()
         _check(self._library, self._library.nvmlDeviceGetPowerUsage(self._card, ctypes.byref(power)))
-        return power.value * MILLI
+        return {self._name: power.value * MILLI}
 
 
-def find(card: int = 0) -> tuple[Nvml | None, str]:
+def find(card: int = 0) -> tuple[Counters | None, str]:
     """A card's counter; or None and why there is none."""
     library = _open()
     if library is None:
         return None, "no NVML: the NVIDIA driver's library isn't installed"
     try:
-        return Nvml(library, card), ""
+        found = Nvml(library, card)
+        return (found if found.counts else Summed(found.rails, found.watts)), ""
     except (OSError, AttributeError) as error:  # AttributeError: a function that this driver hasn't
         return None, f"NVML tells no power: {error}"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dimrt.measure.energy import Rails
 
-POWERCAP = Path("/sys/class/powercap")
 JOULES = 1e-6
 """Joules in a microjoule."""
 
@@ -37,8 +36,8 @@ class Rapl:
         return {rail: int(path.read_text()) * JOULES for rail, path in self._files.items()}
 
 
-def find(root: Path = POWERCAP) -> tuple[Rapl | None, str]:
-    """The machine's counters; or None and why there are none."""
+def find(root: Path) -> tuple[Rapl | None, str]:
+    """The counters of a powercap tree; or None and why there are none."""
     zones = _zones(root)
     if not any("package" in rail for rail in zones):
         return None, f"no RAPL: {root} lists no processor package ({platform.machine()}, or a virtual machine)"

@@ -4,6 +4,7 @@ import ctypes
 import sys
 import threading
 import time
+from itertools import count as count_up
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from dimrt.errors import ResourceError
-from dimrt.measure import jetson, nvml, power, rapl
+from dimrt.measure import energy, ina, jetson, nvml, power, rapl
 from dimrt.measure.energy import CounterMeter, Power, Rails, integrate, of_counters, of_gauges
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -247,13 +248,14 @@ def test_nvml_counts_energy() -> None:
 
 def test_nvml_without_a_counter_adds_power_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([10.0, 11.0, 13.0])
-    monkeypatch.setattr(nvml, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     library = StandinNvml(counts=False)
-    card = nvml.Nvml(library)
-    assert card.rails.name == "NVML power of NVIDIA GeForce RTX 4060"
+    monkeypatch.setattr(nvml, "_open", lambda: library)
+    monkeypatch.setattr(energy, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    card, _ = nvml.find()
+    assert card is not None and card.rails.name == "NVML power of NVIDIA GeForce RTX 4060"
     before = card.read()["NVIDIA GeForce RTX 4060"]
     library.milliwatts = 100_000
-    assert card.read()["NVIDIA GeForce RTX 4060"] - before == pytest.approx((60 + 100) / 2 * 2)
+    assert (before, card.read()["NVIDIA GeForce RTX 4060"]) == pytest.approx((60.0, 60 + (60 + 100) / 2 * 2))
 
 
 def test_nvml_says_which_card_of_several_and_refuses_one_that_is_not_there() -> None:
@@ -265,14 +267,14 @@ def test_nvml_says_which_card_of_several_and_refuses_one_that_is_not_there() -> 
 def test_card_and_processor_are_added(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = StandinNvml()
     monkeypatch.setattr(nvml, "find", lambda card: (nvml.Nvml(library, card), ""))
-    meter = power.find_meter(command=NO_COMMAND, root=laptop)
+    meter = power.find_meter(command=NO_COMMAND, root=laptop.parent)
     assert meter is not None and meter.scope == "the graphics card and the processor and its memory"
     meter.start()
     library.millijoules += 3_000
     count(laptop / "intel-rapl:0", 2_000_000)
     seen = meter.stop()
     assert seen.joules == pytest.approx(4.0)
-    assert power.find_meter(None, command=NO_COMMAND, root=laptop).name.startswith("RAPL")  # type: ignore[union-attr]
+    assert power.find_meter(None, command=NO_COMMAND, root=laptop.parent).name.startswith("RAPL")  # type: ignore[union-attr]
 
 
 def test_no_meter_at_all_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,12 +282,65 @@ def test_no_meter_at_all_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert power.find_meter(command=NO_COMMAND, root=tmp_path) is None
     reason = power.why_none(command=NO_COMMAND, root=tmp_path)
     assert reason is not None
-    assert all(part in reason for part in ("tegrastats", "NVML", "RAPL"))
+    assert all(part in reason for part in ("tegrastats", "INA3221", "NVML", "RAPL"))
 
 
 def test_a_meter_has_no_reason(laptop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "_open", lambda: None)
-    assert power.why_none(command=NO_COMMAND, root=laptop) is None
+    assert power.why_none(command=NO_COMMAND, root=laptop.parent) is None
+
+
+def monitor(root: Path, number: int, *channels: tuple[str, int, int]) -> None:
+    """An INA3221 as Linux' driver shows it: labels, millivolts, milliamperes, and the sum that has no rail."""
+    chip = root / "hwmon" / f"hwmon{number}"
+    chip.mkdir(parents=True)
+    files = {"name": "ina3221", "in7_label": "sum of shunt voltages", "in7_input": "12"}
+    for i, (label, volts, amperes) in enumerate(channels, 1):
+        files |= {f"in{i}_label": label, f"in{i}_input": str(volts), f"curr{i}_input": str(amperes)}
+    for name, text in files.items():
+        (chip / name).write_text(f"{text}\n", encoding="ascii")
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Path:
+    """An AGX Orin's monitors and a fan; the rails' sizes are those of captures/agx-orin-jetpack5.txt."""
+    monitor(tmp_path, 3, ("VDD_GPU_SOC", 18_992, 252), ("VDD_CPU_CV", 18_992, 42), ("VIN_SYS_5V0", 5_024, 765))
+    monitor(tmp_path, 4, ("NC", 0, 0), ("VDDQ_VDD2_1V8AO", 5_024, 141), ("NC", 0, 0))
+    (tmp_path / "hwmon" / "hwmon0").mkdir()
+    (tmp_path / "hwmon" / "hwmon0" / "name").write_text("pwmfan\n", encoding="ascii")
+    return tmp_path
+
+
+def test_monitors_are_read_where_there_is_no_tegrastats(container: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count_up()
+    monkeypatch.setattr(energy, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    meter = power.find_meter(command=NO_COMMAND, root=container)
+    assert meter is not None
+    assert meter.name == "INA3221 VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0"
+    assert meter.scope == "the module without its carrier board"
+    meter.start()
+    seen = meter.stop()
+    assert seen.mean_watts == pytest.approx(4.786 + 0.798 + 3.843, abs=0.002)
+    assert set(seen.rails) == {"VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"}
+
+
+def test_the_input_of_thors_carrier_board(tmp_path: Path) -> None:
+    monitor(tmp_path, 1, ("VDD_GPU", 12_000, 500), ("VDD_CPU_SOC_MSS", 12_000, 600), ("VIN_SYS_5V0", 5_000, 1_360))
+    chip = tmp_path / "hwmon" / "hwmon2"
+    chip.mkdir()
+    for name, text in (("name", "ina238"), ("power1_input", "25530000")):
+        (chip / name).write_text(f"{text}\n", encoding="ascii")
+    found, _ = ina.find(tmp_path / "hwmon")
+    assert found is not None and found.rails.whole == ("VIN",)
+    assert ina.read(tmp_path / "hwmon")["VIN"] == 25.53
+
+
+def test_monitors_that_say_nothing_useful(tmp_path: Path) -> None:
+    assert "no power monitor" in ina.find(tmp_path)[1]
+    monitor(tmp_path, 1, ("VDD_FUTURE", 5_000, 100))
+    assert "VDD_FUTURE" in ina.find(tmp_path / "hwmon")[1]
+    (tmp_path / "hwmon" / "hwmon1" / "curr1_input").write_text("", encoding="ascii")
+    assert "can't be read" in ina.find(tmp_path / "hwmon")[1]
 
 
 def test_nothing_measured_is_nothing() -> None:
