@@ -1,10 +1,10 @@
 """The autoencoder in tiles: peak memory against the whole picture, and how far the two pictures are apart, and where.
 
 DC-AE f32c32 of the published shape with random weights decodes a latent made of a photo, whole and in tiles, each in a
-process of its own, through the runtime's own code. Random weights are a harder case than trained ones: attention's
-sums, which a tile takes over itself and not over the picture, weigh as much as everything else. What the convolutions
-alone do is measured beside it: everything with attention done whole, and the rest, which takes nearly all the memory,
-in tiles.
+process of its own, through the runtime's own code. How far the two pictures are apart says little with random weights:
+attention's sums, which a tile takes over itself and not over the picture, weigh there as much as everything else and
+change all of it. So what the convolutions do at a tile's edge is measured beside it: everything with attention done
+whole, and the rest, which takes nearly all the memory, in tiles that share less or more.
 
     python benchmarks/tiles.py            # 1024 x 1024, a few minutes on two cores
     python benchmarks/tiles.py --quick    # an eighth of the width, 512 x 512
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,8 @@ PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
 FACTOR, CHANNELS = 32, 32
 BRANCH = 0.3
 """Weight of the norms that end residual branches, as in `dimrt.export.model.random`."""
-SHARES = (0.0, 0.125, 0.25, 0.375)
-"""Of a tile that neighbours share, tried against each other."""
+SHARES = (0, 2, 4, 6)
+"""Cells that two tiles share, tried against each other; within half of it one goes over into the other."""
 MEBIBYTE = 1 << 20
 
 
@@ -108,8 +110,6 @@ def open_bundle(folder: Path) -> Bundle:
 
 def decode_alone(args: argparse.Namespace) -> None:
     """The child process: decode, print seconds and peak memory, keep the picture."""
-    if args.share is not None:
-        dimrt.tiles.overlap = lambda tile: round(tile * args.share)
     backend = OrtBackend(open_bundle(args.folder), threads=args.threads)
     autoencoder = Autoencoder(open_bundle(args.folder), backend)
     autoencoder.tile = args.tile
@@ -141,11 +141,10 @@ def resident_mib() -> int | None:
     return round(int(line.split()[1]) / 1024)
 
 
-def decoded(args: argparse.Namespace, folder: Path, tile: int | None, share: float | None = None) -> dict[str, Any]:
+def decoded(args: argparse.Namespace, folder: Path, tile: int | None) -> dict[str, Any]:
     """What a child process says, and its picture as "pixels"."""
     command = [sys.executable, __file__, "--folder", str(folder), "--threads", str(args.threads)]
     command += [] if tile is None else ["--tile", str(tile)]
-    command += [] if share is None else ["--share", str(share)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {**json.loads(said.strip().splitlines()[-1]), "pixels": np.load(folder / "pixels.npy")}
 
@@ -179,8 +178,8 @@ def border_columns(cells: int, tile: int) -> list[int]:
     return sorted(round(cell * FACTOR) for cell in found)
 
 
-def without_attention(model: Any, latent: Floats, tile: int) -> tuple[Floats, Floats]:
-    """The picture with everything up to the last attention done whole: the rest whole, and in tiles."""
+def convolutions_alone(model: Any, latent: Floats) -> dict[str, Any]:
+    """The picture with all up to the last attention done whole, and the rest in two tiles a side, by `SHARES`."""
     import torch
 
     decoder = model.decoder
@@ -198,9 +197,25 @@ def without_attention(model: Any, latent: Floats, tile: int) -> tuple[Floats, Fl
         made = decoder.norm_out(made.movedim(1, -1)).movedim(-1, 1)
         return np.asarray(decoder.conv_out(decoder.conv_act(made)).numpy())
 
-    deep, cells = hidden.numpy(), latent.shape[2]
-    unit = deep.shape[2] // cells
-    return rest(deep), in_tiles(rest, deep, Grid((cells, cells), (tile, tile)), (unit, FACTOR))
+    deep, cells, rows = hidden.numpy(), latent.shape[2], {}
+    whole, units = rest(deep), (deep.shape[2] // cells, FACTOR)
+    for share in SHARES:
+        tile = (cells + share) // 2
+        with sharing(share):
+            tiled = in_tiles(rest, deep, Grid((cells, cells), (tile, tile)), units)
+            rows[str(share)] = in_words(f"sharing {share} cells", compare(tiled, whole, border_columns(cells, tile)))
+    return rows
+
+
+@contextmanager
+def sharing(share: int) -> Iterator[None]:
+    """Tiles that share so many cells."""
+    usual = dimrt.tiles.overlap
+    dimrt.tiles.overlap = lambda _: share
+    try:
+        yield
+    finally:
+        dimrt.tiles.overlap = usual
 
 
 def in_words(name: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -228,16 +243,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         apart = compare(found.pop("pixels"), pixels, border_columns(cells, tile))
         row = {"tile": tile * FACTOR, **found, "estimated_mib": planned(tile), **apart}
         memory[f"{count} x {count}"] = in_words(f"{count} x {count} tiles", row)
-    tile, usual = side_of(cells, 2), dimrt.tiles.overlap
-    shares = {}
-    for share in SHARES:
-        found = decoded(args, folder, tile * FACTOR, share)
-        apart = compare(found.pop("pixels"), pixels, border_columns(cells, tile))
-        shares[str(share)] = in_words(f"a share of {share}", apart)
-    control, tiled = without_attention(model, latent, tile)
-    assert dimrt.tiles.overlap is usual
-    attention = in_words("attention done whole", compare(tiled, control, border_columns(cells, tile)))
-    return {"memory": memory, "overlap_of_2_x_2": shares, "convolutions_alone_2_x_2": attention}
+    return {"memory": memory, "convolutions_alone_2_x_2_by_cells_shared": convolutions_alone(model, latent)}
 
 
 def main() -> None:
@@ -248,7 +254,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="--side 512 --divisor 8")
     parser.add_argument("--out", type=Path)
-    for name, kind in (("--folder", Path), ("--tile", int), ("--share", float)):
+    for name, kind in (("--folder", Path), ("--tile", int)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.folder is not None:

@@ -65,7 +65,7 @@ def weights(length: int, tile: int, unit: int) -> dict[int, Floats]:
     begins = starts(length, tile)
     size = min(tile, length) * unit
     found = {begin: np.ones(size, np.float32) for begin in begins}
-    width = overlap(tile) * unit / 2
+    width = max(overlap(tile) * unit / 2, 1)
     for left, right in pairwise(begins):
         shared = (left + tile - right) * unit
         ramp = np.clip((np.arange(shared) + 0.5 - (shared - width) / 2) / width, 0, 1)
