@@ -11,8 +11,8 @@ from dimrt.measure.quantities import amount, change, percent
 from dimrt.measure.samples import percentile
 from dimrt.measure.statistics import quantile_interval
 
-BOUND = {True: "two", False: "one"}
-"""Colour of a bar: whether the bandwidth is what bounds it."""
+MEMORY = ("bandwidth", "cache")
+"""Bounds that are rates of reading; the others are rates of products."""
 
 
 def device(document: Mapping[str, Any]) -> Iterator[str]:
@@ -46,7 +46,11 @@ def device(document: Mapping[str, Any]) -> Iterator[str]:
 def ceilings(document: Mapping[str, Any]) -> Iterator[str]:
     """What the device can do at most."""
     found = document["ceilings"]
-    rows = {"memory, read": found.get("bandwidth"), "memory, copied (read + written)": found.get("copy")}
+    rows = {
+        "memory, read": found.get("bandwidth"),
+        "memory, copied (read + written)": found.get("copy"),
+        "last cache, read": found.get("cached"),
+    }
     told = {name: amount(rate, "bytes/s") for name, rate in rows.items() if rate is not None}
     told |= {f"products in {form}": amount(rate, "ops/s") for form, rate in found["matmul"].items()}
     told |= {
@@ -146,7 +150,7 @@ def graphs(document: Mapping[str, Any]) -> Iterator[str]:
     if not found:
         return
     bars = [
-        Bar(name, 0, graph["share"], percent(graph["share"]), BOUND[graph["bound"] == "bandwidth"])
+        Bar(name, 0, graph["share"], percent(graph["share"]), "two" if graph["bound"] in MEMORY else "one")
         for name, graph in found.items()
         if graph.get("share") is not None
     ]
@@ -155,9 +159,8 @@ def graphs(document: Mapping[str, Any]) -> Iterator[str]:
         said = ", ".join(f"{bar.name} {bar.said} of {found[bar.name]['bound']}" for bar in bars)
         yield page.figure(
             charts.shares(bars, "Share of the measured ceiling that each graph reaches", said + "."),
-            "The least time a run could take by the measured ceilings, as a share of the time it takes. Orange: memory "
-            "bandwidth is the limit; blue: the rate of products. More than 100 %: faster than what was measured, as "
-            "where weights stay in a cache.",
+            "The least time a run could take by the measured ceilings, as a share of the time it takes. Orange: the "
+            "bandwidth of memory or of a cache is the limit; blue: the rate of products.",
         )
     rows = [
         (

@@ -9,7 +9,7 @@ GRAPHS = {
     "vision": ("vision", {"patches": 1024}, 1, 0.19, 0.55, "float16"),
     "language.read": ("language", {"tokens": 412, "cache": 0}, 1, 0.31, 0.61, "float16"),
     "language.token": ("language", {"tokens": 1, "cache": 500}, 255, 0.0107, 0.83, "bandwidth"),
-    "encoder": ("encoder", {}, 1, 0.11, 0.42, "float16"),
+    "encoder": ("encoder", {}, 1, 0.11, 0.42, "cache"),
     "step": ("step", {"condition": 320}, 4, 0.34, 0.72, "float16"),
     "decoder": ("decoder", {}, 1, 0.28, 0.38, "float16"),
 }
@@ -77,6 +77,7 @@ def standin_document(seed: int = 0, *, count: int = 40, scale: float = 1.0, powe
         "ceilings": {
             "bandwidth": 176e9,
             "copy": 168e9,
+            "cached": 410e9,
             "matmul": {"float32": 4.9e12, "float16": 68e12, "int8": 121e12},
             "missing": {"fp8": "this GPU has no fp8"},
             "settings": {},

@@ -122,6 +122,7 @@ def test_every_part_is_there(report: str) -> None:
         "MAXN (mode 0)",
         "tensorrt 10.3",
         "176 GB/s",
+        "410 GB/s",
         "not measured: this GPU has no fp8",
         "83 %",
         "tegrastats VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0",
