@@ -225,7 +225,8 @@ def test_a_graph_over_its_ceiling_and_one_without() -> None:
     document["graphs"]["encoder"]["share"] = 1.4
     document["graphs"]["step"] |= {"share": None, "bound": None, "why": "export it again"}
     text = Elements(render(document)).text
-    assert "140 %" in text and "export it again" in text
+    assert "140 %" in text and "export it again" in text and "More than 100 %" in text
+    assert "More than 100 %" not in Elements(render(standin_document(1))).text
 
 
 def test_equal_samples_and_outliers_are_drawn() -> None:
