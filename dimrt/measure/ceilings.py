@@ -24,6 +24,8 @@ LARGE = 256 * MEGABYTE
 """Bytes of the arrays at least: more than the caches of most machines."""
 OF_CACHE = 2
 """Arrays are this many times the last cache, where memory allows it."""
+CACHED, AGAIN = 4 * MEGABYTE, 4
+"""Bytes a thread reads from the last cache at most, and how often in one run."""
 SHARE_OF_MEMORY = 8
 """No array takes more than this part of the free memory."""
 
@@ -55,12 +57,17 @@ class Prober(Protocol):
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """Bytes per second, the best run of each; `read` is None where reading alone can't be measured."""
+    """Bytes per second, the best run of each.
+
+    `read` is None where reading alone can't be measured, `cached` (reading what the last cache holds) where there is no
+    such cache.
+    """
 
     read: float | None
     copy: float
     array_bytes: int
     how: str
+    cached: float | None = None
 
 
 @dataclass
@@ -69,6 +76,7 @@ class Ceilings:
 
     Attributes:
         bandwidth: of reading, or where that isn't known of copying (bytes read plus bytes written).
+        cached: of reading what a processor's last cache holds.
         matmul: by number format.
         missing: why a format isn't in `matmul`.
         samples: seconds of every run, by what ran.
@@ -77,6 +85,7 @@ class Ceilings:
 
     bandwidth: float | None = None
     copy: float | None = None
+    cached: float | None = None
     matmul: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
@@ -88,6 +97,7 @@ class Ceilings:
         return {
             "bandwidth": self.bandwidth,
             "copy": self.copy,
+            "cached": self.cached,
             "matmul": self.matmul,
             "missing": self.missing,
             "settings": self.settings,
@@ -110,7 +120,7 @@ def measure(prober: Prober, amount: Amount, *, quick: bool = False) -> Ceilings:
         found.missing["bandwidth"] = str(error)
     else:
         found.bandwidth = bandwidth.copy if bandwidth.read is None else bandwidth.read
-        found.copy = bandwidth.copy
+        found.copy, found.cached = bandwidth.copy, bandwidth.cached
         found.settings |= {"array_bytes": bandwidth.array_bytes, "bandwidth": bandwidth.how}
     sizes = prober.sizes[:-1] if quick else prober.sizes
     found.settings["product_sizes"] = list(sizes)
@@ -134,8 +144,22 @@ def host_bandwidth(threads: int, amount: Amount) -> Bandwidth:
     with ThreadPoolExecutor(threads) as pool:
         read = timed(lambda: list(pool.map(np.max, sources)), amount, warm_up=1)
         copy = timed(lambda: list(pool.map(np.copyto, targets, sources)), amount, warm_up=1)
+        small = min(last_cache_bytes() // (2 * threads), CACHED, size)
+        pieces = [source[: small // 4] for source in sources]
+        cached = timed(lambda: list(pool.map(_read_again, pieces)), amount, warm_up=1) if small else []
     total = size * threads
-    return Bandwidth(total / min(read), 2 * total / min(copy), total, "numpy: maximum and copy, all threads at once")
+    return Bandwidth(
+        read=total / min(read),
+        copy=2 * total / min(copy),
+        array_bytes=total,
+        how="numpy: maximum and copy, all threads at once",
+        cached=threads * AGAIN * small / min(cached) if cached else None,
+    )
+
+
+def _read_again(values: NDArray[Any]) -> None:
+    for _ in range(AGAIN):
+        np.max(values)
 
 
 def array_bytes() -> int:

@@ -1,8 +1,8 @@
 """Each graph by itself: runs of an edit repeated, and how near they come to what the device can do.
 
 The least time a run could take is the larger of two: its operations at the measured rate of products, and its weights,
-inputs and outputs at the measured bandwidth (where a processor's cache doesn't hold them from run to run). What lies
-between the nodes counts nothing, as if all were fused.
+inputs and outputs at the measured bandwidth (of a processor's last cache, where it holds them from run to run). What
+lies between the nodes counts nothing, as if all were fused.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ class Share:
 
     Attributes:
         seconds: the least that it could take.
-        bound: what of: "bandwidth", or a number format.
+        bound: what of: "bandwidth", "cache" (its bandwidth), or a number format.
     """
 
     seconds: float
@@ -45,11 +45,12 @@ def least_time(work: Work, ceilings: Ceilings) -> Share | str:
     if unknown:
         return f"no ceiling for {unknown[0]}: {ceilings.missing.get(unknown[0], 'not measured')}"
     nbytes = work.weights + work.tensors
-    moved = nbytes / ceilings.bandwidth if nbytes > ceilings.cache_bytes else 0.0
+    cached = ceilings.cached if nbytes <= ceilings.cache_bytes else None
+    moved = nbytes / (ceilings.bandwidth if cached is None else cached)
     products = {form: count / ceilings.matmul[form] for form, count in work.operations.items() if count}
     computed = sum(products.values())
     if moved >= computed:
-        return Share(moved, "bandwidth")
+        return Share(moved, "bandwidth" if cached is None else "cache")
     return Share(computed, max(products, key=lambda form: products[form]))
 
 

@@ -57,6 +57,8 @@ def ceiling_lines(document: dict[str, Any]) -> list[str]:
     lines = []
     if found["bandwidth"] is not None:
         read = f"{found['bandwidth'] / 1e9:,.1f} GB/s read, {found['copy'] / 1e9:,.1f} GB/s copied (read + written)"
+        if found["cached"] is not None:
+            read += f", {found['cached'] / 1e9:,.1f} GB/s from the last cache"
         lines += _row("bandwidth", read)
     rates = ", ".join(f"{kind} {_rate(value)}" for kind, value in found["matmul"].items())
     if rates:

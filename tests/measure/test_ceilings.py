@@ -98,6 +98,14 @@ def test_every_thread_has_an_array_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     found = host_bandwidth(3, FEW)
     assert found.array_bytes == 3 * (2**20 // 3 // 4096 * 4096)
     assert found.read is not None and min(found.read, found.copy) > 0
+    assert found.cached is None or found.cached > 0
+
+
+@pytest.mark.parametrize(("cache", "known"), [(0, False), (2**20, True)])
+def test_reading_from_a_cache_needs_one(cache: int, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "LARGE", 2**20)
+    monkeypatch.setattr(ceilings, "last_cache_bytes", lambda: cache)
+    assert (host_bandwidth(1, FEW).cached is not None) == known
 
 
 def test_the_largest_cache_is_taken(tmp_path: Path) -> None:
