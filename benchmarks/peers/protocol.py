@@ -11,6 +11,7 @@ Only the standard library is used here: a side runs in its peer's own environmen
 
 import json
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -62,6 +63,19 @@ def serve(load: Callable[[Json], Side]) -> None:
             reply = {"error": explained(error)}
         answers.write(json.dumps(reply) + "\n")
         answers.flush()
+
+
+def convert(command: list[str], folder: Path) -> None:
+    """Run a peer's own converter, away from this folder's modules, whose names it may use for others.
+
+    Raises:
+        RuntimeError: it failed; with the last line it printed.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(f"its converter failed: {said[-1]}")
 
 
 def explained(error: BaseException) -> str:

@@ -4,7 +4,6 @@ Its pipeline for Qwen2.5-VL takes text and pictures only, no token ids, so that 
 the text pipeline does, and without a picture both are the same function.
 """
 
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 import openvino_genai
-from peers.protocol import Json, serve
+from peers.protocol import Json, convert, serve
 
 FORMAT = {
     "fp32": ("--weight-format", "fp32"),
@@ -28,7 +27,7 @@ class OpenvinoText:
     def __init__(self, task: Json) -> None:
         precision = task["precision"]
         folder = Path(task["folder"]) / f"openvino-{precision}"
-        convert(Path(task["text"]), folder, precision)
+        write_model(Path(task["text"]), folder, precision)
         properties = {"INFERENCE_NUM_THREADS": task["threads"], "INFERENCE_PRECISION_HINT": "f32"}
         if precision == "fp32":
             properties |= {"KV_CACHE_PRECISION": "f32"}
@@ -71,15 +70,13 @@ class OpenvinoText:
         return openvino.Tensor(np.ones(self._prompt.shape, np.int64))
 
 
-def convert(text: Path, folder: Path, precision: str) -> None:
+def write_model(text: Path, folder: Path, precision: str) -> None:
     """Run optimum-intel's converter, once."""
     if (folder / "openvino_model.bin").is_file():
         return
     program = Path(sys.executable).parent / "optimum-cli"
     command = [str(program), "export", "openvino", "-m", str(text), "--task", "text-generation-with-past"]
-    done = subprocess.run([*command, *FORMAT[precision], str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"its converter failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    convert([*command, *FORMAT[precision], str(folder)], folder.parent)
 
 
 if __name__ == "__main__":

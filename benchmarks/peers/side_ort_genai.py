@@ -5,14 +5,13 @@ as Qwen2 are, and the record says so.
 """
 
 import json
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import onnxruntime_genai as genai
-from peers.protocol import Json, clocked, explained, serve
+from peers.protocol import Json, clocked, convert, explained, serve
 
 OPTIONS = {
     "fp32": ("fp32",),
@@ -79,11 +78,7 @@ def build(source: Path, folder: Path, precision: str) -> None:
     kind, *extra = OPTIONS[precision]
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder)]
     command += ["-p", kind, "-e", "cpu", "-c", str(folder.parent / "genai-cache")]
-    done = subprocess.run(
-        command + (["--extra_options", *extra] if extra else []), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"its builder failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    convert(command + (["--extra_options", *extra] if extra else []), folder.parent)
 
 
 def load(folder: Path, threads: int) -> genai.Model:
