@@ -108,7 +108,8 @@ def command(
             check_writable(path)
     from dimrt.bundle import find_bundle
     from dimrt.measure.edits import Case
-    from dimrt.measure.runs import FULL, QUICK, bench
+    from dimrt.measure.plan import FULL, QUICK
+    from dimrt.measure.runs import bench
     from dimrt.measure.samples import Amount
 
     plan = QUICK if quick else FULL

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from dimrt.backends.base import Backend, Engine, Tensor
 from dimrt.manifest import Graph
@@ -53,13 +53,12 @@ class Recorder:
         else:
             setattr(self._backend, name, value)
 
-    def engine(self, graph: str) -> "Engine":
+    def engine(self, graph: str) -> Engine:
         """The backend's engine, watched."""
         start = time.perf_counter()
         engine = self._backend.engine(graph)
         self.loads.setdefault(graph, time.perf_counter() - start)
-        watched: Any = _Watched(self, graph, engine)
-        return watched  # type: ignore[no-any-return]
+        return cast(Engine, _Watched(self, graph, engine))
 
     def run(
         self, graph: str, engine: Engine, feeds: Mapping[str, Tensor], options: dict[str, Any]

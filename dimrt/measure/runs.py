@@ -1,6 +1,6 @@
 """The whole measurement in its order: card, ceilings, cold processes, warm edits, graphs by themselves, a long run."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -15,61 +15,16 @@ from dimrt.measure import ceilings, clocks, cold, graphs, scene
 from dimrt.measure.card import device_card
 from dimrt.measure.edits import Case, Edits, edit_photo, run_edits
 from dimrt.measure.lasting import Watt, sustained
+from dimrt.measure.plan import Plan
 from dimrt.measure.power import find_meter, why_none
 from dimrt.measure.recorder import Recorder
-from dimrt.measure.samples import Amount, summary
+from dimrt.measure.samples import summary
 from dimrt.version import __version__
 
 FORMAT = 1
 """Of the document."""
 WARM_UP_PHOTO = 1_000_000
 """Number of the first photo of the warm-up; those of the rounds begin at 0."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured.
-
-    Attributes:
-        edits, runs, probes: rounds of edits, runs of each graph, runs of each ceiling.
-        warm_up: edits that don't count, before the rounds.
-        sustained: seconds of edits in a row; 0 for none.
-        idle: seconds in which the meter sees the idle machine.
-        colds: for each cold process, whether the page cache is dropped before it.
-        graphs: which to measure; None for all.
-        quick: whether this is the short form.
-    """
-
-    edits: Amount
-    runs: Amount
-    probes: Amount
-    warm_up: int
-    sustained: float
-    idle: float
-    colds: tuple[bool, ...]
-    graphs: tuple[str, ...] | None = None
-    quick: bool = False
-
-
-FULL = Plan(
-    edits=Amount(10, 64, 60.0),
-    runs=Amount(10, 200, 5.0),
-    probes=Amount(5, 30, 1.0),
-    warm_up=2,
-    sustained=60.0,
-    idle=3.0,
-    colds=(True, False),
-)
-QUICK = Plan(
-    edits=Amount(3, 10, 3.0),
-    runs=Amount(5, 100, 0.5),
-    probes=Amount(3, 5, 0.2),
-    warm_up=1,
-    sustained=0.0,
-    idle=1.0,
-    colds=(True,),
-    quick=True,
-)
 
 
 class Listener(Protocol):

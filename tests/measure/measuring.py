@@ -8,7 +8,7 @@ import pytest
 from dimrt.bundle import NANO
 from dimrt.measure import ceilings, ort_prober, scene
 from dimrt.measure.edits import Case
-from dimrt.measure.runs import QUICK
+from dimrt.measure.plan import QUICK
 from dimrt.measure.samples import Amount
 
 ONCE = Amount(1, 1, 0.0)

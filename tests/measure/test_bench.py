@@ -13,7 +13,7 @@ from measuring import LEAST
 from standin_bench import standin_document
 
 from dimrt.cli.main import run
-from dimrt.measure import runs, show
+from dimrt.measure import plan, runs, show
 
 pytestmark = pytest.mark.usefixtures("small")
 WORDS = ("bench", "--quick", "--device", "cpu", "--threads", "1", "--bundle", "nano")
@@ -22,7 +22,7 @@ WORDS = ("bench", "--quick", "--device", "cpu", "--threads", "1", "--bundle", "n
 @pytest.fixture(autouse=True)
 def least(monkeypatch: pytest.MonkeyPatch) -> None:
     """The short form is the least there is, on a machine without a meter."""
-    monkeypatch.setattr(runs, "QUICK", replace(LEAST, graphs=("step",)))
+    monkeypatch.setattr(plan, "QUICK", replace(LEAST, graphs=("step",)))
     monkeypatch.setattr(runs, "find_meter", lambda _: None)
     monkeypatch.setattr(runs, "why_none", lambda _: "no meter: " + "a reason that goes on and on " * 5)
 
