@@ -13,6 +13,9 @@ import numpy as np
 import onnxruntime as ort
 from standin_cuda import PRIMARY, StandinCuda, StandinFault
 
+from dimrt.backends.cores import Threads
+from dimrt.backends.onnxruntime import SLOW_FUSIONS, session_options
+
 MAGIC = b"stand-in plan\n"
 SCRATCH = 1000
 NUMPY = {"float32": np.float32, "float16": np.float16, "int64": np.int64}
@@ -307,8 +310,7 @@ def _size(side: int | str, sizes: dict[str, int]) -> int:
 
 def _session(path: str) -> ort.InferenceSession:
     if path not in _sessions:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        _sessions[path] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        options = session_options(Threads(1))  # as on the processor, so that bytes are the same
+        providers = ["CPUExecutionProvider"]
+        _sessions[path] = ort.InferenceSession(path, options, providers=providers, disabled_optimizers=SLOW_FUSIONS)
     return _sessions[path]

@@ -232,7 +232,7 @@ def test_a_plan_fills_the_cache_to_its_end_and_no_further(
     target = write_target(tmp_path, "little", length=64)
     gpu.fill(nano, target)
     editor = Editor(nano, TensorRtBackend(nano, target=target))
-    turn = len(editor._chain._designer.prompts.plan_turn(INSTRUCTION, 16).ids)
+    turn = len(editor._chain._briefing._designer.prompts.plan_turn(INSTRUCTION, 16).ids)
     events: list[object] = []
     result = editor.edit(photo, INSTRUCTION, EditOptions(steps=1), on_event=events.append)
     assert result.blueprint is not None
