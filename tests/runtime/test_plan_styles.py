@@ -94,9 +94,9 @@ def test_styles_share_the_prefix_of_one_picture(
     editor = Editor(styled, recording)
     editor.edit(photo, INSTRUCTION, EditOptions(steps=1, max_new_tokens=4))
     chain: Chain = editor._chain
-    held = chain._designer._prefix
+    held = chain._briefing._designer._prefix
     editor.edit(photo, INSTRUCTION, EditOptions(steps=1, max_new_tokens=4, plan_style="brief"))
-    assert chain._designer._prefix is held
+    assert chain._briefing._designer._prefix is held
     assert len(recording.feeds("vision")) == 1
 
 
