@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from standin_cuda import CUresult
 from standin_gpu import LENGTH, StandinGpu, write_target
 
+from dimrt.backends.base import ROLES
 from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.backends.tensorrt import TensorRtBackend
 from dimrt.bundle import Bundle
@@ -269,7 +270,8 @@ def test_one_role_at_a_time_where_memory_is_short(
 
     for instruction in (INSTRUCTION, "make it black and white"):
         result = editor.edit(photo, instruction, OPTIONS, on_event=on_event)
-        assert held == {"plan": {"vision", "language"}, "paint": {"encode", "context", "step"}}
+        designer, painter = (set(ROLES[role]) for role in ("designer", "painter"))
+        assert held == {"load": painter, "plan": designer, "paint": painter}
         assert_same(result, on_cpu.edit(photo, instruction, OPTIONS))
 
 
