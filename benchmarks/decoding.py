@@ -12,6 +12,7 @@
 
 import argparse
 import json
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -129,17 +130,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     bundle = Bundle.open(args.bundle, verify="layout")
-    lengths = LENGTHS[:1] if args.quick else LENGTHS
-    measured = {
-        "host": host(bundle, 2 if args.quick else args.rounds),
-        "cache_us": {
-            f"{length} rows, {'in place' if in_place else 'own buffers'}": cache(
-                bundle.graph_path("language"), length, in_place, Path(args.out.parent if args.out else ".")
-            )
-            for length in lengths
-            for in_place in (True, False)
-        },
-    }
+    if args.quick:
+        args.rounds = 2
+    graph, caches = bundle.graph_path("language"), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for length in LENGTHS[:1] if args.quick else LENGTHS:
+            for name, in_place in (("in place", True), ("own buffers", False)):
+                caches[f"{length} rows, {name}"] = cache(graph, length, in_place, Path(folder))
+    measured = {"host": host(bundle, args.rounds), "cache_us": caches}
     write_result("decoding", {"bundle": bundle.manifest.name, "rounds": args.rounds, "threads": 1}, measured, args.out)
 
 

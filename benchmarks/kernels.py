@@ -7,7 +7,8 @@ as fast as float32's. The proof that integer units multiply (VNNI or AMX on x86,
 float32 doesn't reach on this machine: `float32_ceiling`, a product of 1024 x 1024 x 1024 in the same run. For one token
 the bytes of the weights bound the time, so only the ratio says something there.
 
-For each node the least of the runs counts, and the recipes take turns, so a busy machine says nearly the same.
+For each node the least of the runs counts, and the recipes take turns, so a busy machine says nearly the same. At the
+published width it wants 4 GB of memory; long products still want an idle machine.
 
     python benchmarks/kernels.py --threads 1 --runs 30
 """

@@ -77,8 +77,10 @@ def main() -> None:
         return
     command = [sys.executable, __file__, "--bundle", str(args.bundle)]
     command += ["--graphs", *args.graphs] if args.graphs else []
+    if args.quick:
+        args.rounds = 1
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
-    for _ in range(1 if args.quick else args.rounds):
+    for _ in range(args.rounds):
         for name in VARIANTS:
             said = subprocess.run([*command, "--variant", name], check=True, capture_output=True, text=True).stdout
             runs[name].append(json.loads(said.strip().splitlines()[-1]))
