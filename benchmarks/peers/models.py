@@ -32,7 +32,7 @@ from dimrt.export.pipeline import NANO
 from dimrt.export.precision import load_recipe
 from dimrt.export.ranges import assumed_ranges
 from dimrt.export.stream import Unkept
-from dimrt.export.writer import Writer
+from dimrt.export.writer import TABLES, Writer
 from dimrt.integrity import MANIFEST
 from dimrt.manifest import FORMAT_VERSION, Graph, Manifest, Measured, Provenance
 
@@ -93,14 +93,13 @@ def write_bundle(source: Source, precision: str, graphs: Sequence[str], folder: 
     if (folder / MANIFEST).is_file():
         return folder
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
-    if "language" in graphs:
-        (folder / "tables").mkdir(exist_ok=True)
     writer = Writer(source, load_recipe(RECIPES[precision]))
     if writer.recipe.measured:
         writer.statistics = assumed_ranges(writer, graphs)
     records = {graph: _write_graph(writer, graph, folder) for graph in graphs}
-    if "language" in graphs:
-        writer.write_table("embeddings", folder, Unkept())
+    for table, (_, user) in TABLES.items():
+        if user in graphs:
+            writer.write_table(table, folder, Unkept())
     held = source.parts.designer_folder
     assert held is not None
     (folder / TOKENIZER).write_bytes((held / TOKENIZER).read_bytes())
