@@ -6,6 +6,7 @@ from dimrt.measure.samples import ENOUGH
 
 NAME, WIDTH = 12, 78
 UNKNOWN = "-"
+FROM = {"cold": "bundle from the disk", "warm": "bundle in the page cache"}
 BUSY = 0.5
 """Running processes for each core, before anything is measured, over which the machine is called busy."""
 
@@ -77,7 +78,7 @@ def cold_lines(document: dict[str, Any]) -> list[str]:
             continue
         names = {"start": "Python", "import": "imports", "open": "bundle checked", "edit": "edit"}
         parts = ", ".join(f"{name} {_time(run[f'{key}_s'])}" for key, name in names.items())
-        lines += _row(_time(run["seconds"]), f"page cache {run['page_cache']}: {parts}")
+        lines += _row(_time(run["seconds"]), f"{FROM.get(run['page_cache'], run['page_cache'])}: {parts}")
     return lines
 
 
@@ -108,7 +109,7 @@ def decode_lines(document: dict[str, Any]) -> list[str]:
         return []
     rate = f"{decode['tokens_per_s']:,.0f} tokens/s, {decode['tokens_per_pass']:.2f} tokens a pass, "
     rate += f"{decode['tokens'][0]} tokens in the first plan"
-    lines = _row("decoding", rate)
+    lines = _row("the plan", rate)
     if document["bundle"]["random"]:
         lines += _row("", "random weights repeat themselves: tokens a pass says nothing of real plans")
     return lines
