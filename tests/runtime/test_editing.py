@@ -69,6 +69,12 @@ class StandIn:
         yield from phases.once("condition", lambda: None)
         return SimpleNamespace(blueprint=request.plan or (PLAN if request.think else None))
 
+    def enter(self, role: str, phases: Phases, but: Any = ()) -> Generator[Event, None, None]:
+        yield from ()
+
+    def has_latent(self, part: Subject, frame: Any) -> bool:
+        return False
+
     def encode(self, part: Subject, frame: Any) -> NDArray[np.float32]:
         return to_painter(part.photo, frame)
 
