@@ -12,7 +12,7 @@ that computes something else is said to, and a side that can't run is recorded w
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def main() -> None:
             case = without_compiled(case) if args.no_compile else case
             print(f"== {case.name}", file=sys.stderr)
             turns = take_turns(case.starts, case.tasks, pace, folder / "sides" / case.name.replace(" ", "-"))
-            measured[case.name] = record(case, turns)
+            measured[case.name] = without_folders(record(case, turns), (folder, args.peers))
             print(lines(measured[case.name]), file=sys.stderr)
     settings = {name: value for name, value in vars(args).items() if name not in ("peers", "folder", "out")}
     write_result("peers-quick" if args.quick else "peers", settings, measured, args.out)
@@ -215,6 +215,18 @@ def record(case: Case, turns: Turns) -> Json:
         "left_out": dict(case.left_out),
         "facts": turns.facts,
     }
+
+
+def without_folders(value: Any, folders: Sequence[Path]) -> Any:
+    """The same document, where errors don't tell where things lie on this machine."""
+    if isinstance(value, dict):
+        return {name: without_folders(held, folders) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(held, folders) for held in value]
+    if isinstance(value, str):
+        for folder in folders:
+            value = value.replace(str(folder.resolve()), folder.name).replace(str(folder), folder.name)
+    return value
 
 
 def lines(row: Mapping[str, Any]) -> str:

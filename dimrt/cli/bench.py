@@ -153,14 +153,14 @@ def compare_command(before: str, after: str, html: Path | None, as_json: bool) -
 
     Both are documents of `dimrt bench -o FILE`.
     """
-    from dimrt.measure.compare import compare, describe, table
+    from dimrt.measure.comparing.compare import compare, describe, table
 
     if html is not None:
         check_writable(html)
     one, other = read_document(before), read_document(after)
     found = compare(one, other)
     if html is not None:
-        from dimrt.measure.compared import write_comparison
+        from dimrt.measure.pages.compared import write_comparison
 
         write_comparison(one, other, found, html)
     if as_json:
@@ -198,7 +198,7 @@ def read_document(name: str) -> dict[str, Any]:
 
 
 def _write_report(document: dict[str, Any], path: Path, console: Console) -> None:
-    from dimrt.measure.report import render
+    from dimrt.measure.pages.report import render
 
     with atomic_write(path) as file:
         file.write(render(document).encode())

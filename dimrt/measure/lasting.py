@@ -9,7 +9,7 @@ from dimrt.editor import Editor
 from dimrt.errors import DimrtError, ResourceError
 from dimrt.measure import scene
 from dimrt.measure.edits import Case, Edits, run_edits
-from dimrt.measure.energy import Meter, Power
+from dimrt.measure.meters.energy import Meter, Power
 from dimrt.measure.samples import Amount, summary
 
 Result = TypeVar("Result")

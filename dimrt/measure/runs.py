@@ -15,8 +15,8 @@ from dimrt.measure import ceilings, clocks, cold, graphs, scene
 from dimrt.measure.card import device_card
 from dimrt.measure.edits import Case, Edits, edit_photo, run_edits
 from dimrt.measure.lasting import Watt, sustained
+from dimrt.measure.meters.power import find_meter, why_none
 from dimrt.measure.plan import Plan
-from dimrt.measure.power import find_meter, why_none
 from dimrt.measure.recorder import Recorder
 from dimrt.measure.samples import summary
 from dimrt.version import __version__

@@ -9,9 +9,9 @@ from standin_bench import standin_document
 
 from dimrt.cli.main import run
 from dimrt.errors import InputError
-from dimrt.measure import statistics
-from dimrt.measure.compare import BETTER, NO_EVIDENCE, WORSE, Comparison, Finding, compare, describe, table
-from dimrt.measure.quantities import amount
+from dimrt.measure.comparing import statistics
+from dimrt.measure.comparing.compare import BETTER, NO_EVIDENCE, WORSE, Comparison, Finding, compare, describe, table
+from dimrt.measure.comparing.quantities import amount
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dimrt.errors import ResourceError
-from dimrt.measure import energy, ina, jetson, nvml, power, rapl
-from dimrt.measure.energy import CounterMeter, Power, Rails, integrate, of_counters, of_gauges
+from dimrt.measure.meters import energy, ina, jetson, nvml, power, rapl
+from dimrt.measure.meters.energy import CounterMeter, Power, Rails, integrate, of_counters, of_gauges
 
 CAPTURES = Path(__file__).parent / "captures"
 NO_COMMAND = ("tegrastats-that-is-not-there",)

@@ -12,13 +12,13 @@ import pytest
 from standin_bench import standin_document
 
 from dimrt.errors import InputError
-from dimrt.measure import statistics
-from dimrt.measure.compare import compare
-from dimrt.measure.compared import render_comparison, write_comparison
-from dimrt.measure.phase_power import by_phase, phases_of
-from dimrt.measure.report import render, write_report
-from dimrt.measure.style import STYLE
-from dimrt.measure.svg import Axis, ticks
+from dimrt.measure.comparing import statistics
+from dimrt.measure.comparing.compare import compare
+from dimrt.measure.pages.compared import render_comparison, write_comparison
+from dimrt.measure.pages.phase_power import by_phase, phases_of
+from dimrt.measure.pages.report import render, write_report
+from dimrt.measure.pages.style import STYLE
+from dimrt.measure.pages.svg import Axis, ticks
 
 VOID = {"meta", "br", "hr", "link", "img", "input"}
 EVIL = "<script>alert('1')</script> & \"2\""

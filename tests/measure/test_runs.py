@@ -16,8 +16,8 @@ from dimrt.bundle import NANO
 from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.measure import runs, scene
 from dimrt.measure.edits import Edit, Edits
-from dimrt.measure.energy import Power
 from dimrt.measure.lasting import Watt, summed
+from dimrt.measure.meters.energy import Power
 from dimrt.measure.runs import bench
 from dimrt.measure.samples import Amount
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dimrt.measure import statistics
-from dimrt.measure.statistics import autocorrelation_time, block_length, holm, quantile_interval, shift
+from dimrt.measure.comparing import statistics
+from dimrt.measure.comparing.statistics import autocorrelation_time, block_length, holm, quantile_interval, shift
 
 ROUNDS = 200
 THREE_SIGMA = 3 * (0.05 * 0.95 / ROUNDS) ** 0.5

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dimrt.measure.tegrastats import Reading, parse_line, total
+from dimrt.measure.meters.tegrastats import Reading, parse_line, total
 
 CAPTURES = Path(__file__).parent / "captures"
 

@@ -7,8 +7,8 @@ JetPack 4 has them elsewhere, and isn't read here.
 
 from pathlib import Path
 
-from dimrt.measure.energy import Rails, Summed
-from dimrt.measure.tegrastats import UNCONNECTED, total
+from dimrt.measure.meters.energy import Rails, Summed
+from dimrt.measure.meters.tegrastats import UNCONNECTED, total
 
 CHANNELS = (1, 2, 3)
 FILES = (("in", "label"), ("in", "input"), ("curr", "input"))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dimrt.measure.quantities import amount, change, percent, tick
-from dimrt.measure.svg import Axis, Canvas, both_widths
+from dimrt.measure.comparing.quantities import amount, change, percent, tick
+from dimrt.measure.pages.svg import Axis, Canvas, both_widths
 
 ROW = 26.0
 LABEL, VALUE, BESIDE, RIGHT = 118.0, 60.0, 28.0, 18.0

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dimrt.measure.energy import Counters, Rails, Summed
+from dimrt.measure.meters.energy import Counters, Rails, Summed
 
 MILLI = 1e-3
 SUCCESS, NOT_SUPPORTED = 0, 3

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from dimrt.measure import charts, page
-from dimrt.measure.charts import Stretch
-from dimrt.measure.metrics import samples_of
-from dimrt.measure.phase_power import by_phase, phases_of
-from dimrt.measure.quantities import amount, change, percent
+from dimrt.measure.comparing.metrics import samples_of
+from dimrt.measure.comparing.quantities import amount, change, percent
+from dimrt.measure.pages import charts, page
+from dimrt.measure.pages.charts import Stretch
+from dimrt.measure.pages.phase_power import by_phase, phases_of
 
 RAW_DIGITS = 5
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from dimrt.measure import charts, page
-from dimrt.measure.charts import Bar, nearest_rank
-from dimrt.measure.metrics import samples_of
-from dimrt.measure.quantities import amount, change, percent
+from dimrt.measure.comparing.metrics import samples_of
+from dimrt.measure.comparing.quantities import amount, change, percent
+from dimrt.measure.comparing.statistics import quantile_interval
+from dimrt.measure.pages import charts, page
+from dimrt.measure.pages.charts import Bar, nearest_rank
 from dimrt.measure.samples import percentile
-from dimrt.measure.statistics import quantile_interval
 
 MEMORY = ("bandwidth", "cache")
 """Bounds that are rates of reading; the others are rates of products."""

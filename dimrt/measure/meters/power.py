@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dimrt.measure import ina, jetson, nvml, rapl
-from dimrt.measure.energy import CounterMeter, Counters, Meter, Power, Rails
+from dimrt.measure.meters import ina, jetson, nvml, rapl
+from dimrt.measure.meters.energy import CounterMeter, Counters, Meter, Power, Rails
 
 __all__ = ["Meter", "Power", "find_meter", "why_none"]
 

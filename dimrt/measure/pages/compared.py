@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from dimrt.files import atomic_write
-from dimrt.measure import charts, page
-from dimrt.measure.charts import Interval
-from dimrt.measure.compare import BETTER, NO_EVIDENCE, WORSE, Comparison, Finding, explanation
-from dimrt.measure.quantities import amount, change, percent
+from dimrt.measure.comparing.compare import BETTER, NO_EVIDENCE, WORSE, Comparison, Finding, explanation
+from dimrt.measure.comparing.quantities import amount, change, percent
+from dimrt.measure.pages import charts, page
+from dimrt.measure.pages.charts import Interval
 
 KINDS = {BETTER: "good", WORSE: "bad", NO_EVIDENCE: "none"}
 """Class of the style sheet by verdict; the words say it too."""
@@ -26,7 +26,7 @@ def write_comparison(before: Mapping[str, Any], after: Mapping[str, Any], found:
 
 
 def render_comparison(before: Mapping[str, Any], after: Mapping[str, Any], found: Comparison) -> str:
-    """The report of what `dimrt.measure.compare.compare` found of two documents, as HTML."""
+    """The report of what `dimrt.measure.comparing.compare.compare` found of two documents, as HTML."""
     return page.page("dimrt bench: two measurements compared", _body(before, after, found))
 
 

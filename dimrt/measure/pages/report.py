@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from dimrt.files import atomic_write
-from dimrt.measure import page, sections, sections_more
-from dimrt.measure.charts import nearest_rank
-from dimrt.measure.quantities import amount
+from dimrt.measure.comparing.quantities import amount
+from dimrt.measure.pages import page, sections, sections_more
+from dimrt.measure.pages.charts import nearest_rank
 
 
 def write_report(document: Mapping[str, Any], path: str | Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from dimrt.measure.style import STYLE
+from dimrt.measure.pages.style import STYLE
 
 Cell = str | tuple[str, str]
 """Words of a cell; or words and the cell's class."""

@@ -6,10 +6,10 @@ from statistics import median
 from textwrap import wrap
 from typing import Any
 
-from dimrt.measure import comparable
-from dimrt.measure.metrics import Metric, Single, both, singles
-from dimrt.measure.quantities import amount, percent
-from dimrt.measure.statistics import ALPHA, Shift, holm, shift
+from dimrt.measure.comparing import comparable
+from dimrt.measure.comparing.metrics import Metric, Single, both, singles
+from dimrt.measure.comparing.quantities import amount, percent
+from dimrt.measure.comparing.statistics import ALPHA, Shift, holm, shift
 
 MARGIN = 0.02
 """Differences up to this share don't count: runs of the same program on the same machine differ by that much."""

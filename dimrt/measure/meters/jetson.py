@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 
 from dimrt.errors import ResourceError
-from dimrt.measure.energy import Power, Rails, of_gauges
-from dimrt.measure.tegrastats import Reading, parse_line, total
+from dimrt.measure.meters.energy import Power, Rails, of_gauges
+from dimrt.measure.meters.tegrastats import Reading, parse_line, total
 
 COMMAND = ("tegrastats",)
 INTERVAL = 0.1

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dimrt.measure.energy import integrate
+from dimrt.measure.meters.energy import integrate
 
 APART = 0.05
 """Share of an edit's time that the sum of its phases may be off; beyond it they overlapped, or left gaps."""

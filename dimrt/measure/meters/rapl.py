@@ -7,7 +7,7 @@ Facts of the interface: the kernel's Documentation/power/powercap/powercap.rst. 
 import platform
 from pathlib import Path
 
-from dimrt.measure.energy import Rails
+from dimrt.measure.meters.energy import Rails
 
 JOULES = 1e-6
 """Joules in a microjoule."""

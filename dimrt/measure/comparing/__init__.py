@@ -1,0 +1,1 @@
+"""Two measurements compared: start at compare.py."""
