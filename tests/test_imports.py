@@ -69,7 +69,7 @@ def requirements(*extras: str) -> set[str]:
 def third_party(path: Path) -> set[str]:
     """Top-level packages a module imports that are neither the standard library's nor the project's."""
     tops = {name.split(".")[0] for name in imports(path)}
-    own = {"dimrt", "benchmarks"} | {module.stem for module in (*TESTS, *BENCHMARKS)}
+    own = {"dimrt", "benchmarks", "peers"} | {module.stem for module in (*TESTS, *BENCHMARKS)}
     return tops - set(sys.stdlib_module_names) - own
 
 
