@@ -12,8 +12,7 @@ that computes something else is said to, and a side that can't run is recorded w
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +22,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import write_result
 from peers import models, pictures
-from peers.driver import Pace, Start, Turns, take_turns
+from peers.driver import Pace, Start, take_turns
 from peers.install import FOLDER, interpreter
-from peers.protocol import Json
-from peers.ratios import same_tensors, same_tokens, table
+from peers.record import Case, lines, record, without_compiled, without_folders
 
 from dimrt.manifest import GRAPHS
 
 HERE = sys.executable
 INSTRUCTION = "make it look like an old sepia photo"
-SHOWN = ("read", "write", "run", "edit")
-"""Times that are printed; the phases of an edit are in the record alone."""
 NO_TORCH = "PyTorch itself has no weight-only kernels of this precision on the CPU"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One comparison.
-
-    Attributes:
-        name: in the record.
-        starts, tasks: by side.
-        left_out: sides that aren't tried, and why.
-        settings: what the record says of it.
-    """
-
-    name: str
-    starts: Mapping[str, Start]
-    tasks: Mapping[str, Json]
-    left_out: Mapping[str, str]
-    settings: Json
 
 
 def main() -> None:
@@ -113,13 +91,6 @@ def cases(args: argparse.Namespace, folder: Path) -> Iterator[Case]:
     for name in args.painters if "painter" in args.parts else ():
         for graph in pictures.GRAPHS:
             yield painter_case(args, folder / f"painter-{name}", name, graph)
-
-
-def without_compiled(case: Case) -> Case:
-    """The comparison without the sides that are compiled first."""
-    names = {name for name in case.starts if name.endswith(" compiled")}
-    starts = {name: start for name, start in case.starts.items() if name not in names}
-    return replace(case, starts=starts, left_out={**case.left_out, **dict.fromkeys(names, "--no-compile")})
 
 
 def here(args: argparse.Namespace, module: str) -> Start:
@@ -200,45 +171,6 @@ def painter_case(args: argparse.Namespace, folder: Path, name: str, graph: str) 
     with np.load(inputs) as arrays:
         shapes = {key: list(arrays[key].shape) for key in arrays.files}
     return Case(f"{graph} {name} fp32", starts, tasks, {}, {"layers": sizes.layers, "shapes": shapes})
-
-
-def record(case: Case, turns: Turns) -> Json:
-    """What goes into the results."""
-    tensors = {name: np.load(path) for name, path in turns.kept.items()}
-    same = same_tensors(tensors)
-    tokens = same_tokens(turns.runs)
-    return {
-        "settings": case.settings,
-        **table({name: runs for name, runs in turns.runs.items() if runs}),
-        "same_result": {name: tokens.get(name, {}) | same.get(name, {}) for name in {**tokens, **same}},
-        "failed": turns.failed,
-        "left_out": dict(case.left_out),
-        "facts": turns.facts,
-    }
-
-
-def without_folders(value: Any, folders: Sequence[Path]) -> Any:
-    """The same document, where errors don't tell where things lie on this machine."""
-    if isinstance(value, dict):
-        return {name: without_folders(held, folders) for name, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_folders(held, folders) for held in value]
-    if isinstance(value, str):
-        for folder in folders:
-            value = value.replace(str(folder.resolve()), folder.name).replace(str(folder), folder.name)
-    return value
-
-
-def lines(row: Mapping[str, Any]) -> str:
-    """The medians and ratios of one case as text."""
-    text = []
-    for side, parts in row["sides"].items():
-        times = "  ".join(f"{part} {s['median_s']:.4f} s" for part, s in parts.items() if part in SHOWN)
-        ratios = row["times_as_fast_as"].get(side, {})
-        against = "  ".join(f"{part} x{r['median']}" for part, r in ratios.items() if part in SHOWN)
-        text.append(f"  {side:<20}{times}   {against}   {row['same_result'].get(side, '')}")
-    text += [f"  {side:<20}failed: {reason}" for side, reason in row["failed"].items()]
-    return "\n".join(text)
 
 
 if __name__ == "__main__":

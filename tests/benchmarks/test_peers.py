@@ -1,5 +1,6 @@
 """The comparison with peers: the driver with stand-in sides, the ratios, and what an installation would run."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from peers import install
 from peers.driver import Pace, SideFailed, Start, Turns, Worker, take_turns
 from peers.ratios import same_tensors, same_tokens, table
+from peers.record import Case, without_compiled, without_folders
 
 HERE = Path(__file__).parent
 PACE = Pace(rounds=3, warm_up=1, settle_s=0, load_s=20, run_s=20)
@@ -118,3 +120,19 @@ def test_a_peer_compiled_here_is_installed_from_its_source(tmp_path: Path):
     (plain,), (compiled,) = (install.commands("llama_cpp", python, source) for source in (False, True))
     assert compiled == [*plain, "--no-binary", "xllamacpp"]
     assert install.commands("openvino", python, False)[1][-2:] == ["--yes", "torchvision"]
+
+
+def test_the_record_does_not_tell_where_things_lie(tmp_path: Path):
+    told = {"failed": {"a": f"no {tmp_path / 'x'}"}, "list": [str(tmp_path), 3, None]}
+    assert without_folders(told, (tmp_path,)) == {
+        "failed": {"a": f"no {tmp_path.name}{os.sep}x"},
+        "list": [tmp_path.name, 3, None],
+    }
+
+
+def test_compiled_sides_left_out_are_said_to_be():
+    start = Start("python", "side")
+    case = Case("a", {"torch eager": start, "torch compiled": start}, {}, {"llama": "why"}, {})
+    left = without_compiled(case)
+    assert list(left.starts) == ["torch eager"]
+    assert left.left_out == {"llama": "why", "torch compiled": "--no-compile"}
