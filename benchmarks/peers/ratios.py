@@ -12,10 +12,10 @@ SAME_TENSOR = 1e-3
 """Norm of the difference over the norm: what another order of summing in float32 does not reach."""
 
 
-def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Per side and timed part: median, least and all rounds; and how many times as fast dimrt is.
+def table(runs: Mapping[str, Sequence[Mapping[str, Any]]], base: str = OURS) -> dict[str, Any]:
+    """Per side and timed part: median, least and all rounds; and how many times as fast `base` is.
 
-    A ratio is of two times of one round: the other side's seconds by dimrt's, over 1 where dimrt is faster.
+    A ratio is of two times of one round: the other side's seconds by the base's, over 1 where the base is faster.
     """
     seconds = {side: _parts(rounds) for side, rounds in runs.items()}
     sides = {
@@ -29,11 +29,11 @@ def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
         }
         for side, parts in seconds.items()
     }
-    ours = seconds.get(OURS, {})
+    ours = seconds.get(base, {})
     ratios = {
         side: {part: _spread(s, ours[part]) for part, s in parts.items() if part in ours}
         for side, parts in seconds.items()
-        if side != OURS and ours
+        if side != base and ours
     }
     return {"sides": sides, "times_as_fast_as": ratios}
 

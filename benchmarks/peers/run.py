@@ -24,7 +24,7 @@ from common import write_result
 from peers import models, pictures
 from peers.driver import Pace, Start, take_turns
 from peers.install import FOLDER, interpreter
-from peers.record import Case, lines, record, without_compiled, without_folders
+from peers.record import STUDENT, Case, lines, record, without_compiled, without_folders
 
 from dimrt.manifest import GRAPHS
 
@@ -113,7 +113,7 @@ def edit_case(args: argparse.Namespace, folder: Path) -> Case:
         "dimrt": equal | {"who": "dimrt", "differs": ""},
         "torch eager": equal | {"who": "eager", "differs": "the original's semantics: nothing is shared between turns"},
         "torch compiled": equal | {"who": "compiled", "differs": "as eager; vision, painter and autoencoder compiled"},
-        "dimrt, 1 step": common
+        STUDENT: common
         | {"steps": 1, "guidance": 1.0, "who": "dimrt", "differs": "the student's one step, another picture"},
     }
     settings = {key: equal[key] for key in ("steps", "guidance", "instruction", "seed")}

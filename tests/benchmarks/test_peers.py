@@ -9,7 +9,7 @@ import pytest
 from peers import install
 from peers.driver import Pace, SideFailed, Start, Turns, Worker, take_turns
 from peers.ratios import same_tensors, same_tokens, table
-from peers.record import Case, without_compiled, without_folders
+from peers.record import Case, lines, record, without_compiled, without_folders
 
 HERE = Path(__file__).parent
 PACE = Pace(rounds=3, warm_up=1, settle_s=0, load_s=20, run_s=20)
@@ -93,6 +93,12 @@ def test_a_part_that_dimrt_lacks_has_no_ratio_and_without_dimrt_there_is_none():
     assert table({"peer": [{"seconds": {"run": 1.0}}]})["times_as_fast_as"] == {}
 
 
+def test_the_base_of_the_ratios_can_be_another_side():
+    runs = {name: [{"seconds": {"edit": seconds}}] for name, seconds in (("dimrt", 2.0), ("a", 1.0), ("b", 8.0))}
+    ratios = table(runs, "a")["times_as_fast_as"]
+    assert {side: parts["edit"]["median"] for side, parts in ratios.items()} == {"dimrt": 2.0, "b": 8.0}
+
+
 def test_a_peer_that_writes_other_tokens_is_told():
     runs = {"dimrt": [{"tokens": [1, 2, 3]}], "same": [{"tokens": [1, 2, 3]}], "other": [{"tokens": [1, 5, 3]}]}
     assert same_tokens(runs) == {
@@ -136,3 +142,11 @@ def test_compiled_sides_left_out_are_said_to_be():
     left = without_compiled(case)
     assert list(left.starts) == ["torch eager"]
     assert left.left_out == {"llama": "why", "torch compiled": "--no-compile"}
+
+
+def test_a_side_that_never_finished_a_round_is_in_the_record_with_its_reason(tmp_path: Path):
+    done = {"seconds": {"run": 1.0}, "tokens": [1]}
+    turns = Turns(runs={"dimrt": [done], "dead": []}, failed={"dead": "its process ended"})
+    row = record(Case("a", {}, {}, {}, {"threads": 1}), turns)
+    assert row["failed"] == {"dead": "its process ended"} and list(row["sides"]) == ["dimrt"]
+    assert "failed: its process ended" in lines(row)
