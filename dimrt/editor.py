@@ -91,6 +91,11 @@ class Editor:
         """Backend and provider that really run, e.g. "onnxruntime CPUExecutionProvider"."""
         return self._backend.name
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Graphs whose engines must be built before anything can run, which takes minutes."""
+        return self._backend.missing()
+
     def warm(self, *, run: bool | None = None, on_event: OnEvent | None = None, cancel: Cancel | None = None) -> Warmth:
         """Do now what the first edit would have to do once: build engines, load graphs, and run them.
 

@@ -51,7 +51,10 @@ def command(
     def load() -> "Editor":
         from dimrt.editor import Editor
 
-        return Editor.load(bundle, device=device, target=target, threads=threads, warm=not lazy)
+        editor = Editor.load(bundle, device=device, target=target, threads=threads)
+        if not lazy and not editor.missing:  # engines are built by the first edit, whose events tell how far it is
+            editor.warm()
+        return editor
 
     with ExitStack() as pipes:
         if from_pipe is not None and to_pipe is not None:

@@ -72,7 +72,9 @@ def test_missing_engines_are_built_at_first_use_with_progress(
     gpu.fill(nano, target, ["vision"])
     editor = Editor(nano, TensorRtBackend(nano, target=target))
     events: list[Event] = []
+    assert len(editor.missing) == 6
     result = editor.edit(photo, "make it red", QUICK, on_event=events.append)
+    assert editor.missing == ()
     missing = [graph for graph in nano.manifest.graphs if graph != "vision"]
     assert builds == missing
     assert events[0] == PhaseStarted("build", len(missing))

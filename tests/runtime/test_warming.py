@@ -133,4 +133,5 @@ def test_what_can_be_held_a_role_at_a_time_is_not_loaded_in_advance(nano: Bundle
 def test_an_editor_can_be_loaded_warm() -> None:
     editor = Editor.load(device="cpu", threads=1, verify="layout", warm=True)
     assert all(editor._backend.loaded(graph) for graph in GRAPHS)
+    assert editor.missing == ()
     assert not any(Editor.load(device="cpu", verify="layout")._backend.loaded(graph) for graph in GRAPHS)
