@@ -62,8 +62,8 @@ class PainterBlock(nn.Module):
 
     def forward(self, x: Tensor, shared: Tensor, keys: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
         """x float32 [1 or B, N, D], shared [6, D], keys and values [B, heads, M, d] -> [B, N, D]."""
-        rows = self.table + shared
-        shift, scale, gate, ff_shift, ff_scale, ff_gate = (rows[i] for i in range(6))
+        rows = (self.table + shared).flatten()
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = rows.split(x.shape[-1])
         h = modulate(x, scale, shift, self.eps)
         query, key = self.query_norm(self.query(h)), self.key_norm(self.key(h))
         seen = linear_attention(*(split_heads(t, self.heads) for t in (query, key, self.value(h))))
