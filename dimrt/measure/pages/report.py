@@ -57,7 +57,7 @@ def _figures(document: Mapping[str, Any]) -> dict[str, str]:
     if edit.get("second_edit_s"):
         found["a second edit of the photo"] = amount(nearest_rank(edit["second_edit_s"], 0.5), "s")
     if decode:
-        found["tokens of the plan a second"] = f"{decode['tokens_per_s']:.3g}"
+        found["tokens of the plan a second"] = f"{decode['tokens_per_s']:,.0f}"
     if power:
         found["energy of an edit, idle power included"] = amount(power["joules_per_edit"], "J")
     if document["memory"].get("peak_rss_bytes"):
