@@ -131,11 +131,11 @@ def table(found: Comparison) -> list[str]:
     """Lines for a terminal of 80 columns: metrics with a verdict first."""
     lines = [line for text in found.warnings for line in wrap(f"! {text}", WIDTH, subsequent_indent="  ")]
     lines += [""] if lines else []
-    lines.append(f"{'':<23}{'before':>10}{'after':>11}{'ratio':>8}  {'95 % interval':<14}verdict")
+    lines.append(f"{'':<22}{'before':>11}{'after':>12}{'ratio':>7} {'95 % interval':<14}verdict")
     for finding in found.findings:
         ratio = "-" if finding.ratio is None else f"{finding.ratio:.3f}"
         cells = _cells(finding.name, finding.before, finding.after, finding.unit)
-        lines.append(f"{SIGNS[finding.verdict]} {cells}{ratio:>8}  {interval_text(finding):<14}{finding.verdict}")
+        lines.append(f"{SIGNS[finding.verdict]} {cells}{ratio:>7} {interval_text(finding):<14}{finding.verdict}")
     for single in found.singles:
         ratio = f"{single.after / single.before:.3f}" if single.before else "-"
         cells = _cells(single.name, single.before, single.after, single.unit)
@@ -144,7 +144,7 @@ def table(found: Comparison) -> list[str]:
 
 
 def _cells(name: str, before: float, after: float, unit: str) -> str:
-    return f"{name[:20]:<21}{amount(before, unit):>10}{amount(after, unit):>11}"
+    return f"{name[:20]:<20}{amount(before, unit):>11}{amount(after, unit):>12}"
 
 
 def explanation(found: Comparison) -> list[str]:
