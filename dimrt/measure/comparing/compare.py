@@ -139,7 +139,7 @@ def table(found: Comparison) -> list[str]:
     for single in found.singles:
         ratio = f"{single.after / single.before:.3f}" if single.before else "-"
         cells = _cells(single.name, single.before, single.after, single.unit)
-        lines.append(f"  {cells}{ratio:>8}  measured once")
+        lines.append(f"  {cells}{ratio:>7} measured once")
     return [*lines, "", *(line for text in explanation(found) for line in wrap(text, WIDTH))]
 
 
