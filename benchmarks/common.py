@@ -27,11 +27,16 @@ PACKAGES = (
 
 def machine() -> dict[str, Any]:
     """The machine in a few words: processor, cores, memory, system, and how busy it was."""
+    # Imported here, so that measuring a process's memory with this module loads nothing of dimrt.
+    from dimrt.host import total_memory
+    from dimrt.measure.board import processor
+
+    memory = total_memory()
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
-        "memory_gb": _memory_gb(),
+        "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "load_average": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
@@ -81,18 +86,3 @@ def peak_memory_mib() -> int | None:
 def _without_folders(argument: str) -> str:
     """Where a path lies on this machine is nobody's business."""
     return Path(argument).name if Path(argument).is_absolute() or argument == sys.argv[0] else argument
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
-
-
-def _memory_gb() -> float | None:
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
-    return None

@@ -131,16 +131,18 @@ def command(
     console = Console(quiet=quiet, as_json=as_json)
     document = bench(case, plan, Reporter(console), _command_line())
     line = json.dumps(document, ensure_ascii=False)
-    if not (as_json or quiet):
-        click.echo()
-    click.echo(line)
-    sys.stdout.flush()
-    if out is not None:
-        with atomic_write(out) as file:
-            file.write(f"{line}\n".encode())
-        console.note(f"wrote     {out}")
-    if html is not None:
-        _write_report(document, html, console)
+    try:
+        if not (as_json or quiet):
+            click.echo()
+        click.echo(line)
+        sys.stdout.flush()
+    finally:  # what was measured for minutes reaches its files, though the reader of the output may be gone
+        if out is not None:
+            with atomic_write(out) as file:
+                file.write(f"{line}\n".encode())
+            console.note(f"wrote     {out}")
+        if html is not None:
+            _write_report(document, html, console)
 
 
 @command.command("compare")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dimrt.predict.words import seconds
+
 if TYPE_CHECKING:
     from dimrt.memory import Estimate
     from dimrt.predict.compare import Outlook
@@ -20,13 +22,6 @@ BOUNDS = {
     "starting": "starting runs",
 }
 """What takes most of a phase, in words."""
-
-
-def seconds(value: float) -> str:
-    """Two to three digits, in the unit that reads best."""
-    if value < 0.0995:
-        return f"{value * 1000:.3g} ms"
-    return f"{value:.2g} s" if value < 9.95 else f"{value:.0f} s"
 
 
 def counted(steps: int) -> str:

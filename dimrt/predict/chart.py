@@ -9,6 +9,7 @@ from html import escape
 
 from dimrt.predict.compare import Outlook
 from dimrt.predict.edit import Prediction
+from dimrt.predict.words import seconds
 
 WIDTH, ROW, GAP, TOP, BOTTOM = 900, 24, 12, 74, 66
 LABEL, RECIPE = 16, 170
@@ -113,18 +114,14 @@ def _row(each: Outlook, y: float, low: float, high: float, named: bool) -> str:
     least, middle, most = (_place(value, low, high) for value in (time.least, time.seconds, time.most))
     parts.append(f'<line class="range" x1="{least:.1f}" x2="{most:.1f}" y1="{y}" y2="{y}"/>')
     parts.append(f'<circle class="dot" cx="{middle:.1f}" cy="{y}" r="5"/>')
-    parts.append(_text(TIME, y + 4, _seconds(time.seconds)))
+    parts.append(_text(TIME, y + 4, seconds(time.seconds)))
     if not each.estimate.fits:
         parts.append(_text(TIME + 44, y + 4, "too big", "soft", size=10))
     parts += _shares(time, y)
-    note = f"{each.place.name}, {each.recipe}: {_seconds(time.seconds)}, "
-    note += f"{_seconds(time.least)} to {_seconds(time.most)}"
+    note = f"{each.place.name}, {each.recipe}: {seconds(time.seconds)}, "
+    note += f"{seconds(time.least)} to {seconds(time.most)}"
     kind = "" if each.estimate.fits else ' class="big"'
     return f"<g{kind}><title>{escape(note)}</title>{''.join(parts)}</g>"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if value < 9.95 else f"{value:,.0f} s"
 
 
 def _shares(time: Prediction, y: float) -> list[str]:
@@ -133,7 +130,7 @@ def _shares(time: Prediction, y: float) -> list[str]:
         width = (SHARES_END - SHARES) * phase.time.seconds / (time.seconds or 1.0)
         parts.append(
             f'<rect x="{x:.1f}" y="{y - 7}" width="{width:.1f}" height="14" style="fill:var(--{phase.name})">'
-            f"<title>{phase.name}: {_seconds(phase.time.seconds)}</title></rect>"
+            f"<title>{phase.name}: {seconds(phase.time.seconds)}</title></rect>"
         )
         x += width
     return parts

@@ -102,6 +102,18 @@ def test_a_full_disk_loses_the_file_but_not_the_measurement(
     assert left_in(tmp_path) == []
 
 
+def test_a_reader_that_goes_away_does_not_lose_the_file(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_words: object, **_how: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(runs, "bench", lambda *_: standin_document())
+    monkeypatch.setattr("dimrt.cli.bench.click.echo", gone)
+    assert call(capfd, *WORDS, "-q", "-o", tmp_path / "bench.json")[0] == 141
+    assert json.loads((tmp_path / "bench.json").read_text())["edit"]["p50"] > 0
+
+
 def test_an_interrupt_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
