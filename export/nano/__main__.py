@@ -21,16 +21,17 @@ main.add_command(sheet)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--look-steps", type=int, help="Steps of the first phase (64 pictures each) [default: the recipe's].")
 @click.option("--steps", type=int, help="Steps of the second phase (24 turns each) [default: the recipe's].")
+@click.option("--hard-steps", type=int, help="Steps of the third phase (24 turns each) [default: the recipe's].")
 @click.option("--threads", default=1, show_default=True)
-def designer(folder: Path, look_steps: int | None, steps: int | None, threads: int) -> None:
+def designer(folder: Path, look_steps: int | None, steps: int | None, hard_steps: int | None, threads: int) -> None:
     """Train the designer in FOLDER, or go on with what stands there; the result is FOLDER/qwen."""
     import torch
 
     from dimrt.export.nano.designer_training import Recipe, train_designer
 
     torch.set_num_threads(threads)
-    usual = Recipe()
-    train_designer(folder, Recipe(look_steps=look_steps or usual.look_steps, steps=steps or usual.steps))
+    given = {"look_steps": look_steps, "steps": steps, "hard_steps": hard_steps}
+    train_designer(folder, Recipe(**{name: value for name, value in given.items() if value}))
 
 
 @main.command()

@@ -48,12 +48,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often what is drawn. `kinds` weighs the scene edits, `items` the scenes of 1, 2, 3, … items."""
+    """How often what is drawn. `kinds` weighs the scene edits, `items` the scenes of 1, 2, 3, … items, `references` how
+    instructions refer to an item."""
 
     photos: float = 0.25
     textures: float = 0.15
     kinds: tuple[tuple[str, float], ...] = tuple((kind, 1.0) for kind in EDIT_TYPES)
     items: tuple[float, float, float, float] = (0.4, 0.35, 0.15, 0.1)
+    references: Kinds = USUAL
 
 
 def generator(stream: Stream, seed: int, index: int) -> Rng:
@@ -72,7 +74,7 @@ def draw_case(stream: Stream, seed: int, index: int, mixture: Mixture | None = N
         return style_case(rng, texture(rng), "texture")
     weights = np.array([weight for _, weight in mixture.kinds])
     kind = mixture.kinds[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
-    return scene_case(rng, kind, mixture.items)
+    return scene_case(rng, kind, mixture.items, mixture.references)
 
 
 def style_case(

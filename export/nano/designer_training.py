@@ -1,4 +1,5 @@
-"""Training of nano's designer: the vision tower learns to see scenes, then the whole model learns to write plans."""
+"""Training of nano's designer: the vision tower learns to see scenes, then the whole model learns to write plans, easy
+ones first."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from dimrt.export.nano.designer import build_designer, embed_pictures, load_prompts, run_text, save_designer
 from dimrt.export.nano.readers import Readers
-from dimrt.export.nano.turns import IGNORED, LookBatch, Looks, TurnBatch, Turns
+from dimrt.export.nano.turns import HARD_FORMS, HARD_MIXTURE, IGNORED, LookBatch, Looks, TurnBatch, Turns
 from dimrt.export.train.hooks import Hooks, TrainEvent
 from dimrt.export.train.loop import train
 from dimrt.export.train.objective import Objective
@@ -22,18 +23,19 @@ from dimrt.export.train.settings import LoopSettings, OptimizerSettings
 log = logging.getLogger(__name__)
 
 LOOK_WEIGHT = 3.0
-"""Weight of the first phase's loss in the second: what the plan says of the picture must be seen first."""
+"""Weight of the first phase's loss in the later ones: what the plan says of the picture must be seen first."""
 RECALL_WEIGHT = 0.3
 OPTIMIZER = OptimizerSettings("muon", rate=2e-3, matrix_rate=3e-3, weight_decay=0.01, betas=(0.9, 0.98))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Length of both phases and examples of a step."""
+    """Length of the three phases and examples of a step."""
 
     look_steps: int = 800
     look_batch: int = 64
-    steps: int = 7000
+    steps: int = 14000
+    hard_steps: int = 6000
     batch: int = 24
     warmup: int = 50
     seed: int = 0
@@ -69,7 +71,7 @@ class LookLesson(Lesson):
 
 
 class PlanLesson(Lesson):
-    """The second phase: write plans, and keep in mind what was seen and read."""
+    """The second and third phase: write plans, and keep in mind what was seen and read."""
 
     def loss(
         self, player: str, batch: TurnBatch, step: int, generator: torch.Generator
@@ -103,7 +105,7 @@ def train_designer(folder: Path, recipe: Recipe) -> Qwen2_5_VLForConditionalGene
     """Train, or go on where the runs in `folder` stand, and save the result (averaged weights) in `folder/qwen`.
 
     Args:
-        folder: working folder; holds `tokenizer.json`, the runs `look/` and `plan/` and, at the end, `qwen/`.
+        folder: working folder; holds `tokenizer.json`, the runs `look/`, `plan/` and `hard/` and, at the end, `qwen/`.
         recipe: length of the phases.
 
     Raises:
@@ -116,9 +118,11 @@ def train_designer(folder: Path, recipe: Recipe) -> Qwen2_5_VLForConditionalGene
     model, readers = build_designer(tokenizer, recipe.seed), Readers()
     looks = Looks(recipe.look_steps * recipe.look_batch, recipe.seed, facts.vision)
     turns = Turns(recipe.steps * recipe.batch, recipe.seed, prompts, facts)
+    hard = Turns(recipe.hard_steps * recipe.batch, recipe.seed + 1, prompts, facts, HARD_MIXTURE, HARD_FORMS)
     phases = (
         ("look", LookLesson(model, readers), looks, recipe.look_steps, recipe.look_batch, 0.0),
         ("plan", PlanLesson(model, readers), turns, recipe.steps, recipe.batch, 0.4),
+        ("hard", PlanLesson(model, readers), hard, recipe.hard_steps, recipe.batch, 0.6),
     )
     for name, lesson, examples, steps, batch, decay in phases:
         settings = LoopSettings(

@@ -13,6 +13,7 @@ from dimrt.export.nano.designer import Views, text_positions, view_pictures
 from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.nano.photos import photo_crop, texture
 from dimrt.export.nano.readers import IMAGE_TOKENS, scene_labels
+from dimrt.export.nano.references import REASONING
 from dimrt.export.nano.scenes import render, sample_scene
 from dimrt.manifest import Designer, Vision
 from dimrt.prompt import Prompts
@@ -26,6 +27,14 @@ MIXTURE = Mixture(
     kinds=tuple((kind, 0.4 if kind == "compose" else 1.0) for kind in EDIT_TYPES),
     items=_ITEM_COUNTS,
 )
+HARD_MIXTURE = Mixture(
+    photos=0.06,
+    textures=0.03,
+    kinds=tuple((kind, {"compose": 1.8, "background": 0.4, "style": 0.3}.get(kind, 1.0)) for kind in EDIT_TYPES),
+    items=(0.1, 0.35, 0.3, 0.25),
+    references=(("name", 0.2), ("place", 0.08), *((kind, 0.72 / len(REASONING)) for kind in REASONING)),
+)
+"""Crowded scenes, instructions that must be thought through, two edits at once: of `MIXTURE` they are a tenth."""
 MANY = Mixture(photos=0, textures=0, kinds=(("many", 1.0),), items=_ITEM_COUNTS)
 """Many edits at once: only read, never planned."""
 FORMS = (
@@ -34,6 +43,11 @@ FORMS = (
     *("read brief", "read short", "bare", "many"),
 )
 """Forms of the turns, in turn (see `encode_turn`)."""
+HARD_FORMS = (
+    *("write full", "write brief") * 4,
+    *("write short",) * 3,
+    *("read full", "read brief", "read short", "bare"),
+)
 
 
 @dataclass(frozen=True)
@@ -117,18 +131,29 @@ class Turns:
 
     Args:
         count: how many there are.
+        mixture: what the cases are drawn from.
+        forms: forms of the turns, in turn.
     """
 
-    def __init__(self, count: int, seed: int, prompts: Prompts, facts: Designer) -> None:
+    def __init__(
+        self,
+        count: int,
+        seed: int,
+        prompts: Prompts,
+        facts: Designer,
+        mixture: Mixture = MIXTURE,
+        forms: tuple[str, ...] = FORMS,
+    ) -> None:
         self.count, self.seed, self.prompts, self.facts = count, seed, prompts, facts
+        self.mixture, self.forms = mixture, forms
 
     def __len__(self) -> int:
         return self.count
 
     def sizes(self) -> Sequence[tuple[int, int]]:
         """The number of each turn's form, in place of a latent's size."""
-        numbers = {form: number for number, form in enumerate(FORMS)}
-        return [(numbers[FORMS[index % len(FORMS)]], 1) for index in range(self.count)]
+        numbers = {form: number for number, form in enumerate(self.forms)}
+        return [(numbers[self.forms[index % len(self.forms)]], 1) for index in range(self.count)]
 
     def weights(self) -> Sequence[float]:
         """Each counts once."""
@@ -136,8 +161,8 @@ class Turns:
 
     def batch(self, indices: Sequence[int]) -> TurnBatch:
         """The turns of these numbers."""
-        forms = [FORMS[index % len(FORMS)] for index in indices]
-        mixtures = [MANY if form == "many" else MIXTURE for form in forms]
+        forms = [self.forms[index % len(self.forms)] for index in indices]
+        mixtures = [MANY if form == "many" else self.mixture for form in forms]
         drawn = zip(indices, mixtures, strict=True)
         cases = [draw_case("training", self.seed, index, mixture) for index, mixture in drawn]
         return turn_batch(cases, forms, self.prompts, self.facts)

@@ -26,7 +26,7 @@ from dimrt.export.nano.turns import FORMS, IGNORED, Turns, encode_turn, turn_bat
 from dimrt.export.nano.writing import write_plans
 from dimrt.vision import window_order
 
-TINY = Recipe(look_steps=2, look_batch=4, steps=3, batch=4, warmup=1, save_every=1)
+TINY = Recipe(look_steps=2, look_batch=4, steps=3, hard_steps=2, batch=4, warmup=1, save_every=1)
 
 
 @pytest.fixture(scope="module")

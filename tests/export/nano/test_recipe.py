@@ -27,7 +27,7 @@ def test_every_stage_takes_up_what_the_one_before_left(small, tmp_path, tokenize
     designer = tmp_path / "designer"
     designer.mkdir()
     (designer / "tokenizer.json").write_bytes(tokenizer_path.read_bytes())
-    train_designer(designer, Recipe(look_steps=1, look_batch=4, steps=1, batch=4, warmup=1))
+    train_designer(designer, Recipe(look_steps=1, look_batch=4, steps=1, hard_steps=1, batch=4, warmup=1))
     recipe.train_painter(tmp_path, 1)
     recipe.assemble_checkpoint(tmp_path, tmp_path / "checkpoint")
     recipe.train_student(tmp_path, 1)
