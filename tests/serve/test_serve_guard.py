@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from serving import BEARER, TOKEN, Running, code_of, png, running, wait_until
+from serving import BEARER, TOKEN, Running, code_of, parse, png, running, wait_until
 from standin_editor import StandInEditor
 
 from dimrt.serve.guard import SECURITY
@@ -244,15 +244,13 @@ def test_the_end_comes_while_a_stream_is_open_and_a_job_runs() -> None:
     with running(editor) as server:
         job = server.add_job(server.add_photo(png()))
         kinds: list[str] = []
-
-        def follow() -> None:
-            kinds.extend(kind for _, kind, _ in server.events(job))
-
-        reader = threading.Thread(target=follow)
-        reader.start()
-        assert editor.reached.wait(30)
-        server.server.stop()
-        reader.join(30)
+        with server.client.stream("GET", f"/v1/jobs/{job}/events") as answer:
+            events = parse(answer.iter_lines())
+            kinds.append(next(events)[1])
+            assert editor.reached.wait(30)
+            server.server.stop()
+            kinds.extend(kind for _, kind, _ in events)
+    assert len(kinds) > 1
     assert kinds[-1] == "cancelled"
     assert server.server.idle
     assert editor.ended == 1
