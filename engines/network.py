@@ -5,7 +5,7 @@ from typing import Any
 
 from dimrt.engines.flavour import Flavour
 from dimrt.engines.onnxfile import Port, pin_dimensions, read_ports
-from dimrt.errors import BundleError
+from dimrt.errors import BundleError, InputError
 from dimrt.manifest import TensorSpec
 
 DTYPES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64"}
@@ -16,10 +16,12 @@ TensorRt = Any
 
 
 def check_contract(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
-    """The file's inputs and outputs are the manifest's: names, element types and shapes. Nothing is built for this.
+    """The file's inputs and outputs are the manifest's: names, element types and shapes, and all its operators are
+    ONNX's. Nothing is built for this.
 
     Raises:
         BundleError: it is another graph, or of another exporter; the message names the first difference.
+        InputError: it was exported for ONNX Runtime alone.
     """
     ports = read_ports(path)
     for kind, found, wanted in (("input", ports.inputs, inputs), ("output", ports.outputs, outputs)):
@@ -30,6 +32,11 @@ def check_contract(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[Te
                 f"{path}{writer} isn't the graph that the manifest describes: {difference}; "
                 "export the bundle with `dimrt export`"
             )
+    if ports.foreign:
+        raise InputError(
+            f"{path} was exported for ONNX Runtime alone: TensorRT has no {', '.join(sorted(ports.foreign))}; "
+            "export the checkpoint in a recipe without `-cpu`, such as --fp16 or --int8"
+        )
 
 
 def parse(flavour: Flavour, builder: TensorRt, logger: TensorRt, path: Path, pinned: dict[str, int]) -> TensorRt:

@@ -13,7 +13,8 @@ from dimrt.errors import BundleError
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
 MODEL_GRAPH, MODEL_PRODUCER = 7, 2
-GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE = 11, 12, 13
+GRAPH_NODE, GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE = 1, 11, 12, 13
+NODE_OPERATOR, NODE_DOMAIN = 4, 7
 VALUE_NAME, VALUE_TYPE = 1, 2
 TYPE_TENSOR = 1
 TENSOR_ELEMENT, TENSOR_SHAPE = 1, 2
@@ -44,11 +45,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Ports:
-    """What a graph takes and gives, in its own order, and the program that wrote the file."""
+    """What a graph takes and gives, in its own order, the program that wrote the file, and its operators outside ONNX's
+    own domain (`com.microsoft.GroupQueryAttention`)."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     producer: str
+    foreign: frozenset[str]
 
 
 def read_ports(path: Path) -> Ports:
@@ -66,6 +69,7 @@ def read_ports(path: Path) -> Ports:
             inputs=tuple(_port(value) for number, value in fields if number == GRAPH_INPUT),
             outputs=tuple(_port(value) for number, value in fields if number == GRAPH_OUTPUT),
             producer=producer,
+            foreign=frozenset(_foreign(value) for number, value in fields if number == GRAPH_NODE) - {""},
         )
     except (ValueError, StopIteration) as error:
         raise BundleError(
@@ -108,6 +112,13 @@ def _inside(edits: Mapping[int, Edit]) -> Edit:
         return b"".join(pieces)
 
     return edit
+
+
+def _foreign(value: int | bytes) -> str:
+    """Domain and operator of a NodeProto; empty for one of ONNX's own."""
+    fields = dict(_fields(_bytes(value)))
+    domain, operator = (_text(fields.get(number, b"")) for number in (NODE_DOMAIN, NODE_OPERATOR))
+    return f"{domain}.{operator}" if domain else ""
 
 
 def _port(value: int | bytes) -> Port:

@@ -9,6 +9,7 @@ import torch
 
 from dimrt.export import graphs
 from dimrt.export.graphs.contract import DTYPES, GraphDefinition
+from dimrt.export.graphs.kernels import use_own_kernels
 from dimrt.export.graphs.weights import Piece, pieces, write_weights
 from dimrt.export.graphs.write import trace
 from dimrt.export.model.assembly import empty_dim
@@ -55,6 +56,8 @@ class Writer:
         made = pieces(definition, model, self.names, self.source.read)
         if self.recipe.rules:
             made = quantize(model, made, definition.name, self.recipe, self.statistics)
+        if self.recipe.runtime == "onnxruntime":
+            use_own_kernels(model)
         return model, made
 
     def write_graph(self, definition: GraphDefinition, folder: Path) -> dict[str, FileRecord]:

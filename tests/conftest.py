@@ -39,6 +39,12 @@ def tiny_edit_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_cpu_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
+    """The float32 bundle with the operators that ONNX Runtime alone knows."""
+    return _tiny_bundle(reference, pytestconfig, "edit", "fp32-cpu")
+
+
+@pytest.fixture(scope="session")
 def tiny_generate_bundle(reference: Path, pytestconfig: pytest.Config) -> Path:
     """The same with the text-to-image painter."""
     return _tiny_bundle(reference, pytestconfig, "generate", "fp32")

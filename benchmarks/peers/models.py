@@ -36,7 +36,7 @@ from dimrt.export.writer import TABLES, Writer
 from dimrt.integrity import MANIFEST
 from dimrt.manifest import FORMAT_VERSION, Graph, Manifest, Measured, Provenance
 
-RECIPES = {"fp32": "fp32", "int8": "int8-cpu", "int4": "int4-cpu"}
+RECIPES = {"fp32": "fp32-cpu", "int8": "int8-cpu", "int4": "int4-cpu"}
 """What each precision is called among dimrt's recipes."""
 VOCABULARY = 32_000
 SPECIALS = (

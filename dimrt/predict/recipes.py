@@ -17,7 +17,7 @@ BASE = "fp16"
 ON_PROCESSOR = "-cpu"
 """How the names of recipes for ONNX Runtime end: the same weights, and float32 beside them."""
 WIDER = 2
-RECIPES = ("fp32", "fp16", "int8", "int4", "fp8", "int8-cpu", "int4-cpu")
+RECIPES = ("fp32", "fp16", "int8", "int4", "fp8", "fp32-cpu", "int8-cpu", "int4-cpu")
 
 
 class Share(Frozen, frozen=True):

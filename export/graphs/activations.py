@@ -61,12 +61,8 @@ def _live(graph: ir.Graph, sizes: Sizes) -> Iterator[Polynomial]:
 
 
 def _workspace(node: ir.Node, sizes: Sizes) -> Polynomial:
-    """Bytes that a node takes beside its results: the scores of an Attention node [batch, heads, queries, keys]."""
-    if node.op_type != "Attention":
-        return {}
-    query, key = node.inputs[:2]
-    sides = [*(sizes.side(query, axis) for axis in range(3)), sizes.side(key, 2)]
-    return polynomial.scaled(polynomial.product(sides), Fraction(SCORE_BYTES))
+    """Bytes that a node takes beside its results: the scores of attention [batch, heads, queries, keys]."""
+    return polynomial.scaled(sizes.scores(node), Fraction(SCORE_BYTES))
 
 
 def _allocate(graph: ir.Graph, nodes: list[ir.Node], sizes: Sizes) -> dict[ir.Value, Memory]:

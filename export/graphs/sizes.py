@@ -57,6 +57,21 @@ class Sizes:
         length = _traced(value)[axis]
         return polynomial.parse(length if isinstance(length, int) else length.value, self._symbols)
 
+    def scores(self, node: ir.Node) -> Polynomial:
+        """Number of an attention's scores [batch, heads, queries, keys]; none for another node.
+
+        `GroupQueryAttention` reads the rows in use; counted are all that its cache has.
+        """
+        match node.op_type:
+            case "Attention":
+                query, keys = node.inputs[:2]
+            case "GroupQueryAttention":
+                query, keys = node.inputs[0], node.inputs[3]
+            case _:
+                return {}
+        rows = polynomial.scaled(self.elements(query), 1 / self.side(keys, 3)[()])
+        return polynomial.product([rows, self.side(keys, 2)])
+
 
 def _symbols(graph: ir.Graph) -> dict[str, Polynomial]:
     """What each symbol inside the graph is in terms of its axes, as its inputs tell.

@@ -1,6 +1,6 @@
 """What a run of a graph has to do, counted from its nodes: operations of its products, and bytes in between.
 
-Counted are the products (MatMul, Gemm, Conv, ConvTranspose, Attention), which are all but a percent of the arithmetic;
+Counted are the products (MatMul, Gemm, Conv, ConvTranspose, attention), which are all but a percent of the arithmetic;
 a multiply-add counts two, as in makers' peak rates. Of the rest only the bytes count: norms, activations and other
 elementwise nodes are bound by memory.
 """
@@ -62,10 +62,9 @@ def _operations(node: ir.Node, sizes: Sizes) -> Polynomial:
             each = _constant(prod(node.inputs[1].shape[1:]))
         case "ConvTranspose":
             return _times(sizes.elements(node.inputs[0]), _constant(prod(node.inputs[1].shape[1:])))
-        case "Attention":
-            query, key, value = node.inputs[:3]
-            scores = polynomial.product([*(sizes.side(query, axis) for axis in range(3)), sizes.side(key, 2)])
-            return _times(scores, polynomial.total([sizes.side(query, 3), sizes.side(value, 3)]))
+        case "Attention" | "GroupQueryAttention":
+            keys, values = node.inputs[1:3] if node.op_type == "Attention" else node.inputs[3:5]
+            return _times(sizes.scores(node), polynomial.total([sizes.side(keys, 3), sizes.side(values, 3)]))
         case _:
             return {}
     return _times(sizes.elements(node.outputs[0]), each)

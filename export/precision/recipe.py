@@ -25,8 +25,9 @@ from dimrt.export.precision.formats import SMALLEST_GROUP, Format
 from dimrt.manifest import GRAPHS
 
 DType = Literal["float32", "float16"]
+Runtime = Literal["any", "onnxruntime"]
 FOLDER = Path(__file__).parent / "recipes"
-NAMES = ("fp32", "fp16", "int8", "int4", "fp8", "int8-cpu", "int4-cpu")
+NAMES = ("fp32", "fp16", "int8", "int4", "fp8", "fp32-cpu", "int8-cpu", "int4-cpu")
 """The recipes of this package."""
 GROUPS = tuple(SMALLEST_GROUP << doublings for doublings in range(5))
 MEASURED: frozenset[Format] = frozenset({"w4a16", "w8a8", "fp8"})
@@ -50,7 +51,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per graph: `dtypes` of activations and unquantized weights, and `limits` of the error against float32 torch.
 
-    The error is relative: the norm of the difference over the norm of the reference, worst over all cases.
+    The error is relative: the norm of the difference over the norm of the reference, worst over all cases. With
+    `runtime` "onnxruntime" the graphs may hold operators that no other runtime knows (`dimrt.export.graphs.kernels`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: dict[str, float]
     rules: tuple[Rule, ...] = ()
     description: str = ""
+    runtime: Runtime = "any"
 
     def torch_dtype(self, graph: str) -> torch.dtype:
         """The dtype of a graph's activations."""
@@ -87,6 +90,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     base: str | None = None
     description: str = ""
+    runtime: Runtime | None = None
     dtypes: dict[str, DType] = {}
     limits: dict[str, float] = {}
     rules: tuple[Rule, ...] = ()
@@ -113,8 +117,10 @@ def _load(path: Path) -> Recipe:
     dtypes: dict[str, DType] = {}
     limits: dict[str, float] = {}
     rules: dict[str, Rule] = {}
+    runtime: Runtime = "any"
     for origin, file in reversed(files.items()):
         _check_tables(origin, file)
+        runtime = file.runtime or runtime
         dtypes |= file.dtypes
         limits |= file.limits
         where = origin if origin == path else f"{origin} (a base of {path})"
@@ -129,7 +135,7 @@ def _load(path: Path) -> Recipe:
     for place, rule in rules.items():
         _check_rule(place, rule, dtypes)
     own = files[path]
-    return Recipe(own.name, dtypes, limits, tuple(rules.values()), own.description)
+    return Recipe(own.name, dtypes, limits, tuple(rules.values()), own.description, runtime)
 
 
 def _with_bases(path: Path) -> dict[Path, _File]:

@@ -177,6 +177,16 @@ def test_a_graph_with_an_unknown_operator_is_the_bundles_fault(rtx: None, tmp_pa
     assert names_in(tmp_path / "cache") == []
 
 
+def test_a_bundle_for_onnx_runtime_alone_is_told_apart(rtx: None, tmp_path: Path) -> None:
+    def alter(model: onnx.ModelProto) -> None:
+        model.graph.node[3].domain = "com.microsoft"
+
+    bundle = altered_bundle(tmp_path / "bundle", "connector", alter)
+    with pytest.raises(InputError, match=r"ONNX Runtime alone: TensorRT has no com\.microsoft\..*--fp16"):
+        build_bundle(bundle, TARGET, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_too_little_memory_is_said_with_the_numbers_before_any_build(
     nano: Bundle, rtx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def test_ports_are_what_the_onnx_package_reads(nano: Bundle, graph: str) -> None
                 dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim
             )
     assert ports.producer == model.producer_name
+    assert ports.foreign == frozenset()
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

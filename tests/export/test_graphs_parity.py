@@ -170,17 +170,22 @@ class Reader:
         return outputs["hidden"][0], outputs["logits"][0]
 
 
+@pytest.fixture(scope="module", params=["any runtime", "ONNX Runtime alone"])
+def editing(request: pytest.FixtureRequest, edit: Graphs) -> Graphs:
+    return edit if request.param == "any runtime" else Graphs(request.getfixturevalue("tiny_cpu_bundle"))
+
+
 @pytest.mark.parametrize("case", ["image_a", "image_b", "text"])
-def test_language_reads_in_pieces_and_decodes_greedily(edit: Graphs, reference: Path, case: str) -> None:
+def test_language_reads_in_pieces_and_decodes_greedily(editing: Graphs, reference: Path, case: str) -> None:
     """Hidden states, logits and 16 greedy tokens; the cache starts with rubbish in its unused rows."""
     arrays = np.load(reference / "designer_tiny.npz")
     ids = arrays[f"{case}.input_ids"][0]
-    table = edit.bundle.table("embeddings")
+    table = editing.bundle.table("embeddings")
     embeddings = np.asarray(table[ids])
     if case != "text":
-        embeddings[ids == edit.bundle.manifest.designer.tokens.image_pad] = image_embeddings(edit, arrays, case)
+        embeddings[ids == editing.bundle.manifest.designer.tokens.image_pad] = image_embeddings(editing, arrays, case)
     positions = arrays[f"{case}.position_ids"][:, 0]
-    reader, half = Reader(edit, len(ids) + 20), len(ids) // 2
+    reader, half = Reader(editing, len(ids) + 20), len(ids) // 2
     first, first_logits = reader.read(embeddings[:half], positions[:, :half], [0, half - 1])
     rest, rest_logits = reader.read(embeddings[half:], positions[:, half:], [len(ids) - half - 1])
     want = arrays[f"{case}.logits"][0]
@@ -188,7 +193,7 @@ def test_language_reads_in_pieces_and_decodes_greedily(edit: Graphs, reference: 
     np.testing.assert_allclose(first_logits, want[[0, half - 1]], atol=2e-4, rtol=0)
     np.testing.assert_allclose(rest_logits[0], want[-1], atol=2e-4, rtol=0)
 
-    logits, tokens, ended = rest_logits[0], [], edit.bundle.manifest.designer.tokens.stop
+    logits, tokens, ended = rest_logits[0], [], editing.bundle.manifest.designer.tokens.stop
     delta = int(arrays[f"{case}.rope_deltas"].item())
     for i in range(16):
         np.testing.assert_allclose(logits, arrays[f"{case}.greedy_logits"][i], atol=2e-4, rtol=0)

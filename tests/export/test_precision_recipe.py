@@ -18,6 +18,7 @@ def test_every_recipe_of_the_package_is_whole(name: str) -> None:
     assert recipe == RECIPES[name]
     assert set(recipe.limits) == set(recipe.dtypes) == set(GRAPHS)
     cpu = name.endswith("-cpu") or name == "fp32"
+    assert (recipe.runtime == "onnxruntime") == name.endswith("-cpu")
     assert set(recipe.dtypes.values()) == {"float32" if cpu else "float16"}
 
 
@@ -125,11 +126,12 @@ def test_a_base_may_be_a_file_with_a_base_by_its_path_from_there(tmp_path: Path)
     assert recipe.rules == load_recipe("int4").rules
 
 
-@pytest.mark.parametrize("name", ["int8", "int4"])
+@pytest.mark.parametrize("name", ["fp32", "int8", "int4"])
 def test_recipes_for_processors_are_their_base_in_float32(name: str) -> None:
     own, base = load_recipe(f"{name}-cpu"), load_recipe(name)
     assert (own.rules, own.limits) == (base.rules, base.limits)
     assert own.description not in ("", base.description)
+    assert (own.runtime, base.runtime) == ("onnxruntime", "any")
 
 
 @pytest.mark.parametrize(

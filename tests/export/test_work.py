@@ -10,6 +10,8 @@ from small_graphs import HALF, graph, tensor
 from tiny import write_tiny_checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from dimrt.export.graphs.activations import activations
+from dimrt.export.graphs.kernels import use_own_kernels
 from dimrt.export.graphs.work import work
 from dimrt.export.model.assembly import DIM
 from dimrt.export.model.dim import load_dim
@@ -62,6 +64,28 @@ def test_torch_counts_the_same(dim: DIM, name: str) -> None:
     axes = {axis: found.example for axis, found in definition.axes.items()}
     counted = sum(evaluate(polynomial, axes) for polynomial in work(model).operations.values())
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-6)
+
+
+def test_own_operators_have_as_much_to_do_and_no_fewer_scores_to_hold(dim: DIM) -> None:
+    _, plain, _ = traced(dim, "language", FP32)
+    _, own, _ = traced(dim, "language", FP32)
+    use_own_kernels(own)
+    kinds = {node.op_type for node in own.graph}
+    assert "GroupQueryAttention" in kinds and not kinds & {"Attention", "TensorScatter"}
+    assert [value.name for value in own.graph.inputs] == [value.name for value in plain.graph.inputs]
+    assert [value.name for value in own.graph.outputs] == [value.name for value in plain.graph.outputs]
+    assert work(own).operations == work(plain).operations
+    heads = dim.designer.config.text_config.num_attention_heads
+    scores = {"length*tokens": 4.0 * heads}
+    assert any(scores.items() <= peak.items() for peak in activations(own))
+
+
+@pytest.mark.parametrize("name", ["vision", "connector", "step"])
+def test_graphs_without_a_cache_have_no_other_operators(dim: DIM, name: str) -> None:
+    _, model, _ = traced(dim, name, FP32)
+    before = [node.op_type for node in model.graph]
+    use_own_kernels(model)
+    assert [node.op_type for node in model.graph] == before and list(model.opset_imports) == [""]
 
 
 @pytest.mark.parametrize(

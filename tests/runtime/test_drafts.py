@@ -116,12 +116,11 @@ def tokens_of(results: list[EditResult]) -> list[int]:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("precision", ["nano", "tiny"])
-def test_a_row_is_the_same_whatever_is_read_with_it(
-    nano: Bundle, edit_bundle: Bundle, precision: str, threads: int
-) -> None:
+@pytest.mark.parametrize("name", ["nano", "tiny_edit_bundle", "tiny_cpu_bundle"])
+def test_a_row_is_the_same_whatever_is_read_with_it(request: pytest.FixtureRequest, name: str, threads: int) -> None:
     """What `steady_rows` says of the processor: to the bit, for every number of rows from two on."""
-    bundle = nano if precision == "nano" else edit_bundle
+    found = request.getfixturevalue(name)
+    bundle = found if isinstance(found, Bundle) else Bundle.open(found)
     backend = OrtBackend(bundle, threads=threads)
     assert backend.steady_rows
     language = Language(bundle, backend)
