@@ -45,7 +45,7 @@ def position_ids(
 
 def text_positions(start: int, count: int, delta: int) -> NDArray[np.int64]:
     """Positions [3, count] of text at the indices `start`… after everything that `delta` accounts for."""
-    return np.broadcast_to(np.arange(start, start + count, dtype=np.int64) + delta, (3, count))
+    return np.arange(start + delta, start + delta + count, dtype=np.int64)[None].repeat(3, axis=0)
 
 
 def rotary(positions: NDArray[np.int64], language: Language) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

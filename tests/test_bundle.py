@@ -122,7 +122,7 @@ def test_a_graphs_bytes_are_those_of_its_files(folder: Path) -> None:
 
 def test_table_is_mapped_not_loaded(folder: Path) -> None:
     table = Bundle.open(folder).table("embeddings")
-    assert isinstance(table, np.memmap)
+    assert isinstance(table.base, np.memmap)
     assert table.dtype == np.float16
     np.testing.assert_array_equal(table[[5, 0]], ROWS[[5, 0]])
 
