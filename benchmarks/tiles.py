@@ -32,7 +32,7 @@ from dimrt.autoencoder import Autoencoder
 from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.bundle import NANO, Bundle
 from dimrt.manifest import FileRecord, Graph, Manifest, TensorSpec
-from dimrt.memory import CONVOLVED
+from dimrt.memory.count import CONVOLVED
 from dimrt.photo.read import read_photo
 from dimrt.tiles import Grid, in_tiles, side_of, starts
 

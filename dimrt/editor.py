@@ -18,7 +18,7 @@ from dimrt.editing import edit
 from dimrt.errors import ResourceError, drop_frames
 from dimrt.events import Event
 from dimrt.interop import CudaArray, from_device
-from dimrt.memory import check_request
+from dimrt.memory.fits import check_request
 from dimrt.options import EditOptions
 from dimrt.painter import Latent, start_noise
 from dimrt.phases import Cancel, OnEvent, Phases, drain

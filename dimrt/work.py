@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dimrt.bundle import Bundle
-from dimrt.memory import CACHE, evaluate, tensor_bytes
+from dimrt.memory.count import CACHE, evaluate, tensor_bytes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Work:
 
 
 def graph_work(bundle: Bundle, graph: str, axes: Mapping[str, int]) -> Work | None:
-    """The work of one run where the graph's named dimensions have these sizes (`dimrt.memory.axes` has an edit's).
+    """The work of one run where the graph's named dimensions have these sizes (an edit's: `dimrt.memory.setting.axes`).
 
     None for a bundle that was exported before work was recorded.
     """

@@ -28,7 +28,8 @@ from dimrt.export.precision.sites import find_sites
 from dimrt.export.writer import Writer
 from dimrt.files import atomic_write
 from dimrt.manifest import FORMAT_VERSION, FileRecord, Graph, Manifest, Measured, Provenance
-from dimrt.memory import Setting, axes, evaluate
+from dimrt.memory.count import evaluate
+from dimrt.memory.setting import Setting, axes
 from dimrt.predict.models import FOLDER
 from dimrt.predict.recipes import BASE, Share
 from dimrt.predict.recipes import FILE as SHARES
@@ -89,7 +90,7 @@ def shares(made: Mapping[str, Part], sizes: Mapping[str, Mapping[str, int]], rec
 
     Args:
         made: the graphs in half precision.
-        sizes: each graph's axes in an edit (`dimrt.memory.axes`), which operations are counted at.
+        sizes: each graph's axes in an edit (`dimrt.memory.setting.axes`), which operations are counted at.
         recipe: whose rules apply.
     """
     found = {}

@@ -13,7 +13,7 @@ from dimrt.export.precision.calibration_data import CalibrationData
 from dimrt.export.precision.statistics import Statistics, assumed_statistics
 from dimrt.export.writer import Writer
 from dimrt.host import available_memory
-from dimrt.memory import OVERHEAD, WIDENED
+from dimrt.memory.count import OVERHEAD, WIDENED
 
 
 def assumed_ranges(writer: Writer, graphs: Sequence[str]) -> Statistics:

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimrt import memory
 from dimrt.backends.base import Flavour, Processor, Residency
 from dimrt.bundle import NANO, Bundle
 from dimrt.errors import BundleError, InputError, ResourceError
 from dimrt.manifest import Graph, TensorSpec
-from dimrt.memory import Setting, check_fits, check_request, estimate, evaluate, tensor_bytes
+from dimrt.memory.count import count_bytes, evaluate, tensor_bytes
+from dimrt.memory.fits import check_fits, check_request, estimate, tiled
+from dimrt.memory.setting import Setting, axes
 from dimrt.options import EditOptions
 from dimrt.request import resolve
 from dimrt.tiles import side_of
@@ -36,12 +37,12 @@ def test_polynomials_and_shapes_are_evaluated() -> None:
 
 def test_weights_are_the_data_files_and_half_is_widened_on_the_processor(nano: Bundle) -> None:
     cpu = {use.graph: use for use in estimate(nano).uses}
-    gpu = {use.graph: use for use in memory._at(nano, Setting((128, 128)), "tensorrt", None).uses}
+    gpu = {use.graph: use for use in count_bytes(nano, Setting((128, 128)), "tensorrt", None).uses}
     for name, graph in nano.manifest.graphs.items():
         assert gpu[name].weights == nano.manifest.files[graph.file + ".data"].size
         assert cpu[name].weights == 2 * gpu[name].weights
     facts = nano.manifest.designer.language
-    rows = memory.axes(nano.manifest, Setting((128, 128)))["language"]["length"]
+    rows = axes(nano.manifest, Setting((128, 128)))["language"]["length"]
     assert gpu["language"].cache == 2 * facts.layers * facts.kv_heads * facts.head_dim * rows * 2
 
 
@@ -60,8 +61,8 @@ def test_a_longer_plan_never_takes_less(plan: int, more: int) -> None:
 
 def test_an_edit_that_cannot_fit_is_refused_with_what_would(nano: Bundle) -> None:
     setting = Setting((128, 128))
-    phased = memory._at(nano, replace(setting, residency="phased"), "tensorrt", None).peak
-    whole = memory._at(nano, setting, "tensorrt", None).peak
+    phased = count_bytes(nano, replace(setting, residency="phased"), "tensorrt", None).peak
+    whole = count_bytes(nano, setting, "tensorrt", None).peak
     check_fits(nano, "tensorrt", whole, setting)
     with pytest.raises(ResourceError, match=r"takes about 0\.\d GB.*residency = \"phased\" in the target takes"):
         check_fits(nano, "tensorrt", (phased + whole) // 2, setting)
@@ -123,7 +124,7 @@ SIDES = [None, *(side_of(128, count) * 8 for count in (2, 3, 4))]
 
 def peaks(bundle: Bundle, flavour: Flavour, setting: Setting) -> list[int]:
     """Bytes of a setting with each of `SIDES`, the most first."""
-    found = [memory._at(bundle, replace(setting, tile=tile), flavour, None).peak for tile in SIDES]
+    found = [count_bytes(bundle, replace(setting, tile=tile), flavour, None).peak for tile in SIDES]
     assert found == sorted(found, reverse=True) and found[-1] < 0.2 * found[0]
     return found
 
@@ -162,7 +163,7 @@ def test_an_engines_least_size_bounds_the_tiles(nano: Bundle) -> None:
     shapes = {"decode": {"height": (60, 128, 128), "width": (60, 128, 128)}}
     needed = peaks(bundle, "tensorrt", setting)
     for free, tile in ((needed[1], SIDES[1]), (needed[2], None)):
-        found = memory._tiled(bundle, memory._at(bundle, setting, "tensorrt", free), SmallDevice(free, shapes))
+        found = tiled(bundle, count_bytes(bundle, setting, "tensorrt", free), SmallDevice(free, shapes))
         assert (found.setting.tile, found.fits) == (tile, tile is not None)
 
 
@@ -179,8 +180,8 @@ class SmallDevice:
 
 
 def test_where_the_autoencoder_knows_one_size_there_are_no_tiles(nano: Bundle) -> None:
-    found = memory._at(nano, Setting((128, 128)), "onnxruntime", 1000)
-    assert memory._tiled(nano, found, Processor()) is found
+    found = count_bytes(nano, Setting((128, 128)), "onnxruntime", 1000)
+    assert tiled(nano, found, Processor()) is found
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
@@ -197,8 +198,8 @@ def test_onnx_runtime_takes_no_more_than_estimated(
     nano: Bundle, graph: str, at: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At shapes large enough that the bytes of the code itself don't matter; and the estimate isn't wildly above."""
-    monkeypatch.setattr(memory, "axes", lambda manifest, setting: dict.fromkeys(manifest.graphs, AXES | at))
-    use = next(u for u in memory._at(nano, Setting((128, 128)), "onnxruntime", None).uses if u.graph == graph)
+    monkeypatch.setattr("dimrt.memory.count.axes", lambda manifest, setting: dict.fromkeys(manifest.graphs, AXES | at))
+    use = next(u for u in count_bytes(nano, Setting((128, 128)), "onnxruntime", None).uses if u.graph == graph)
     helper = Path(__file__).parent / "peak_of_graph.py"
     words = [sys.executable, str(helper), str(nano.path), graph, json.dumps(at)]
     grown = int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

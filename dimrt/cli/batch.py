@@ -4,18 +4,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dimrt.cli.bar import Bar, duration
 from dimrt.cli.console import Console, cancel_on_interrupt, harmless, print_json
 from dimrt.cli.options import (
+    Editing,
     bundle_options,
     full_size_options,
     output_options,
     painting_options,
-    parse_interval,
     planning_options,
 )
 from dimrt.cli.running import Device, load_editor
@@ -23,6 +23,8 @@ from dimrt.errors import Cancelled, ResourceError
 from dimrt.options import EditOptions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from dimrt.batch.entry import Entry
     from dimrt.batch.job import Job, Todo
     from dimrt.batch.runner import Report
@@ -119,18 +121,7 @@ def command(
     instructions_file: Path | None,
     dry_run: bool,
     no_plan: bool,
-    steps: int | None,
-    guidance: float | None,
-    interval: str | None,
-    schedule: Literal["auto", "student", "teacher"],
-    seed: int | None,
-    tile: int | None,
     quality: int,
-    plan_style: str | None,
-    max_plan_tokens: int | None,
-    plan_view: Literal["shared", "native"],
-    composite: Literal["auto", "tone", "local", "painted", "none"],
-    closeup: Literal["auto", "never", "always"],
     bundle: str | None,
     device: Device,
     target: str | None,
@@ -139,6 +130,7 @@ def command(
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    **asked: "Unpack[Editing]",
 ) -> None:
     """Edit a folder of photos, and the folders in it, into the same folders under DIR.
 
@@ -154,21 +146,7 @@ def command(
     Exits 0 when all is done, 1 when photos failed, 2 when the command can't be carried out as it is, 3 when the disk is
     full, 130 when it was cancelled.
     """
-    check_flags(instruction, instructions_file, plan_style, no_plan, address, workers)
-    options = EditOptions(
-        steps=steps,
-        guidance_scale=guidance,
-        guidance_interval=parse_interval(interval),
-        schedule=schedule,
-        seed=seed,
-        plan_style=plan_style,
-        think=not no_plan,
-        max_new_tokens=max_plan_tokens,
-        plan_view=plan_view,
-        composite=composite,
-        closeup=closeup,
-        tile=tile,
-    )
+    check_flags(instruction, instructions_file, asked["plan_style"], no_plan, address, workers)
 
     from dimrt.batch.instructions import read_instructions
     from dimrt.batch.job import Job
@@ -178,7 +156,7 @@ def command(
         instruction,
         out,
         instructions={} if instructions_file is None else read_instructions(instructions_file),
-        options=options,
+        options=EditOptions(**asked, think=not no_plan),
         suffix=None if suffix is None else f".{suffix.lower().removeprefix('.')}",
         quality=quality,
         replace=replace,

@@ -1,19 +1,19 @@
 """`dimrt edit`: photo and instruction in, edited photo out."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from dimrt.cli.console import Console, cancel_on_interrupt, print_json
 from dimrt.cli.options import (
+    Editing,
     bundle_options,
     check_picture_out,
     full_size_options,
     output_option,
     output_options,
     painting_options,
-    parse_interval,
     place_options,
     plan_source_options,
     planning_options,
@@ -22,6 +22,9 @@ from dimrt.cli.options import (
 )
 from dimrt.cli.running import Device, describe_result, load_editor, note_result
 from dimrt.options import EditOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @click.command("edit")
@@ -49,22 +52,11 @@ def command(
     out: Path,
     plan_file: str | None,
     no_plan: bool,
-    steps: int | None,
-    guidance: float | None,
-    interval: str | None,
-    schedule: Literal["auto", "student", "teacher"],
-    seed: int | None,
-    tile: int | None,
     quality: int,
-    plan_style: str | None,
-    max_plan_tokens: int | None,
-    plan_view: Literal["shared", "native"],
     frame: Literal["whole", "crop"],
-    composite: Literal["auto", "tone", "local", "painted", "none"],
     mask_file: str | None,
     region: str | None,
     feather: float | None,
-    closeup: Literal["auto", "never", "always"],
     bundle: str | None,
     device: Device,
     target: str | None,
@@ -72,6 +64,7 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    **asked: "Unpack[Editing]",
 ) -> None:
     """Edit a photo as the instruction says.
 
@@ -79,7 +72,7 @@ def command(
     """
     if plan_file is not None and no_plan:
         raise click.UsageError("--plan and --no-plan exclude each other. Give one.", click.get_current_context())
-    if plan_style is not None and (plan_file is not None or no_plan):
+    if asked["plan_style"] is not None and (plan_file is not None or no_plan):
         raise click.UsageError(
             "--plan-style says how the designer writes, and with --plan or --no-plan it writes nothing. Leave one out.",
             click.get_current_context(),
@@ -92,23 +85,13 @@ def command(
     source = read_photo(photo)
     mask = None if mask_file is None else read_mask(mask_file, source.size)
     options = EditOptions(
-        steps=steps,
-        guidance_scale=guidance,
-        guidance_interval=parse_interval(interval),
-        schedule=schedule,
-        seed=seed,
+        **asked,
         plan=None if plan_file is None else read_plan(plan_file),
-        plan_style=plan_style,
         think=not no_plan,
-        max_new_tokens=max_plan_tokens,
-        plan_view=plan_view,
         frame=frame,
-        composite=composite,
         mask=mask,
         region=None if region is None else parse_region(region, source.size),
         feather=feather,
-        closeup=closeup,
-        tile=tile,
     )
     console = Console(quiet=quiet, as_json=as_json, verbose=verbose)
     editor = load_editor(bundle, device, target, threads, console)

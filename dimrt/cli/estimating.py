@@ -10,7 +10,7 @@ import click
 from dimrt.predict.words import seconds
 
 if TYPE_CHECKING:
-    from dimrt.memory import Estimate
+    from dimrt.memory.count import Estimate
     from dimrt.predict.compare import Outlook
     from dimrt.predict.edit import Prediction
     from dimrt.predict.measured import Held

@@ -1,22 +1,25 @@
 """`dimrt generate`: prompt in, picture out."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from dimrt.cli.console import Console, cancel_on_interrupt, print_json
 from dimrt.cli.options import (
+    Painting,
     bundle_options,
     check_picture_out,
     output_option,
     output_options,
     painting_options,
-    parse_interval,
     verbose_option,
 )
 from dimrt.cli.running import Device, describe_result, load_editor, note_result
 from dimrt.options import EditOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @click.command("generate")
@@ -29,12 +32,6 @@ from dimrt.options import EditOptions
 def command(
     prompt: str,
     out: Path,
-    steps: int | None,
-    guidance: float | None,
-    interval: str | None,
-    schedule: Literal["auto", "student", "teacher"],
-    seed: int | None,
-    tile: int | None,
     quality: int,
     bundle: str | None,
     device: Device,
@@ -43,6 +40,7 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    **asked: "Unpack[Painting]",
 ) -> None:
     """Paint a picture from a prompt, with a bundle made for that (text to image)."""
     check_picture_out(out)
@@ -51,17 +49,9 @@ def command(
 
     console = Console(quiet=quiet, as_json=as_json, verbose=verbose)
     editor = load_editor(bundle, device, target, threads, console)
-    options = EditOptions(
-        steps=steps,
-        guidance_scale=guidance,
-        guidance_interval=parse_interval(interval),
-        schedule=schedule,
-        seed=seed,
-        tile=tile,
-    )
     try:
         with cancel_on_interrupt() as cancel:
-            result = editor.generate(prompt, options, on_event=console.on_event, cancel=cancel)
+            result = editor.generate(prompt, EditOptions(**asked), on_event=console.on_event, cancel=cancel)
     finally:
         console.close()
     console.notes(write_photo(out, result.image, quality=quality))

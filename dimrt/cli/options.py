@@ -4,13 +4,40 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 import click
 
 from dimrt.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Painting(TypedDict):
+    """What `painting_options` ask of an edit, by the names of `EditOptions`; their `quality` is of the file."""
+
+    steps: int | None
+    guidance_scale: float | None
+    guidance_interval: tuple[float, float] | None
+    schedule: Literal["auto", "student", "teacher"]
+    seed: int | None
+    tile: int | None
+
+
+class Planning(TypedDict):
+    """What `planning_options` ask."""
+
+    plan_style: str | None
+    max_new_tokens: int | None
+    plan_view: Literal["shared", "native"]
+
+
+class Editing(Painting, Planning):
+    """What `painting_options`, `planning_options` and `full_size_options` ask."""
+
+    composite: Literal["auto", "tone", "local", "painted", "none"]
+    closeup: Literal["auto", "never", "always"]
+
 
 MAX_PLAN_BYTES = 64 * 1024
 """Size limit of a plan read from a file: about ten times the longest plan a designer writes."""
@@ -56,14 +83,15 @@ painting_options = apply(
     click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Painter steps [default: the bundle's]."),
     click.option(
         "--guidance",
+        "guidance_scale",
         type=click.FloatRange(min=0),
         metavar="X",
         help="Guidance scale, 1 is off [default: the bundle's].",
     ),
     click.option(
         "--guidance-interval",
-        "interval",
         metavar="LOW,HIGH",
+        callback=lambda context, parameter, text: None if text is None else parse_interval(text),
         help="Guide only the steps at these noise levels (0 clean, 1 noise), such as 0.2,0.8; the others take half the "
         "time [default: all].",
     ),
@@ -102,7 +130,13 @@ planning_options = apply(
         metavar="NAME",
         help="Style of the plan, one that the bundle knows: full, or a shorter one (`dimrt info`) [default: full].",
     ),
-    click.option("--max-plan-tokens", type=click.IntRange(min=1), metavar="N", help="Length limit of the plan."),
+    click.option(
+        "--max-plan-tokens",
+        "max_new_tokens",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Length limit of the plan.",
+    ),
     click.option(
         "--plan-view",
         type=click.Choice(["shared", "native"]),
@@ -156,14 +190,12 @@ plan_source_options = apply(
 )
 
 
-def parse_interval(text: str | None) -> tuple[float, float] | None:
+def parse_interval(text: str) -> tuple[float, float]:
     """LOW,HIGH: two noise levels.
 
     Raises:
         InputError: it isn't two numbers.
     """
-    if text is None:
-        return None
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:

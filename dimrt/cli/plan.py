@@ -1,12 +1,12 @@
 """`dimrt plan`: what the designer would have the painter do."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from dimrt.cli.console import Console, print_json
-from dimrt.cli.options import bundle_options, check_writable, output_option, output_options, planning_options
+from dimrt.cli.options import Planning, bundle_options, check_writable, output_option, output_options, planning_options
 from dimrt.cli.running import Device, load_editor
 from dimrt.errors import InputError
 from dimrt.events import PhaseStarted, PlanReady
@@ -15,6 +15,8 @@ from dimrt.options import EditOptions
 from dimrt.wire import plan_json
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from dimrt.editor import Editor
     from dimrt.photo.read import Photo
 
@@ -46,15 +48,13 @@ def command(
     photo: str,
     instruction: str,
     out: Path | None,
-    plan_style: str | None,
-    max_plan_tokens: int | None,
-    plan_view: Literal["shared", "native"],
     bundle: str | None,
     device: Device,
     target: str | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
+    **asked: "Unpack[Planning]",
 ) -> None:
     """Write the plan of an edit without painting it.
 
@@ -68,8 +68,7 @@ def command(
     source = read_photo(photo)
     console = Console(quiet=quiet, as_json=as_json)
     editor = load_editor(bundle, device, target, threads, console)
-    options = EditOptions(plan_style=plan_style, max_new_tokens=max_plan_tokens, plan_view=plan_view)
-    plan = write_plan(editor, source, instruction, options, console)
+    plan = write_plan(editor, source, instruction, EditOptions(**asked), console)
     if out is not None:
         with atomic_write(out) as file:
             file.write(plan.blueprint.text.encode() + b"\n")

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from dimrt.backends.base import Device, Flavour, Residency
 from dimrt.bundle import Bundle
 from dimrt.errors import InputError
-from dimrt.memory import PLAN_TOKENS, Estimate, estimate
+from dimrt.memory.count import Estimate
+from dimrt.memory.fits import estimate
+from dimrt.memory.setting import PLAN_TOKENS
 from dimrt.predict.edit import USUAL_PLAN, Prediction, predict
 from dimrt.predict.measured import Held, MeasuredEdit, hold, predict_measured
 from dimrt.predict.models import bundle_in

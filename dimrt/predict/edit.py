@@ -8,7 +8,7 @@ from dimrt.bundle import Bundle
 from dimrt.errors import BundleError
 from dimrt.language import CACHE_STEP
 from dimrt.manifest import Manifest
-from dimrt.memory import TEXT_TOKENS, Setting, axes
+from dimrt.memory.setting import TEXT_TOKENS, Setting, axes
 from dimrt.predict.efficiency import Efficiency, efficiency_of
 from dimrt.predict.rates import Rates
 from dimrt.predict.roofline import Time, run_time
@@ -104,7 +104,7 @@ def predict(
     Args:
         bundle: nothing of it is read but its manifest.
         rates: of the device.
-        setting: as for memory (`dimrt.memory.Estimate.setting`).
+        setting: as for memory (`dimrt.memory.count.Estimate.setting`).
         steps: of the painter; default the bundle's.
         tokens_per_run: tokens of the plan that a run of `language` confirms, 1 without guesses.
 

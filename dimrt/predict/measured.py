@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from dimrt.bundle import Bundle
-from dimrt.memory import Setting
+from dimrt.memory.setting import Setting
 from dimrt.predict.edit import Prediction, predict
 from dimrt.predict.rates import Rates
 

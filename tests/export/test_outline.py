@@ -13,7 +13,7 @@ from dimrt.export.outline import Part, parts, shares
 from dimrt.export.precision import FP16, RECIPES, Rule
 from dimrt.export.precision.quantize import quantize
 from dimrt.manifest import Graph, Measured
-from dimrt.memory import evaluate
+from dimrt.memory.count import evaluate
 
 
 @pytest.fixture(scope="module")

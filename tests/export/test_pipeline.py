@@ -21,7 +21,7 @@ from dimrt.export.pipeline import ExportEvent, export_bundle
 from dimrt.export.precision import FP16, FP32, load_recipe
 from dimrt.export.precision.analyze import analyze_checkpoint
 from dimrt.export.writer import Writer
-from dimrt.memory import OVERHEAD
+from dimrt.memory.count import OVERHEAD
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from dimrt.export.model.assembly import DIM
 from dimrt.export.model.dim import load_dim
 from dimrt.export.precision import FP16, FP32, Rule
 from dimrt.export.precision.quantize import quantize
-from dimrt.memory import evaluate
+from dimrt.memory.count import evaluate
 
 
 @pytest.fixture(scope="module")

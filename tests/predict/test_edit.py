@@ -8,7 +8,8 @@ import pytest
 from dimrt.bundle import NANO, Bundle
 from dimrt.engines.target import load_target, target_names
 from dimrt.errors import BundleError
-from dimrt.memory import Setting, estimate
+from dimrt.memory.fits import estimate
+from dimrt.memory.setting import Setting
 from dimrt.predict.edit import edit_runs, plan_length, predict
 from dimrt.predict.models import model
 from dimrt.predict.rates import Rates, target_rates

@@ -3,7 +3,7 @@
 import pytest
 
 from dimrt.engines.target import load_target, target_names
-from dimrt.memory import estimate
+from dimrt.memory.fits import estimate
 from dimrt.predict.compare import Place, Wish, look
 from dimrt.predict.edit import Prediction
 from dimrt.predict.efficiency import efficiency_of

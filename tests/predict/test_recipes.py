@@ -8,7 +8,7 @@ import pytest
 from dimrt.bundle import NANO, Bundle
 from dimrt.errors import InputError
 from dimrt.manifest import Manifest
-from dimrt.memory import estimate
+from dimrt.memory.fits import estimate
 from dimrt.predict.models import bundle_in, is_model, model, model_names
 from dimrt.predict.recipes import RECIPES, in_recipe, shares
 

@@ -10,13 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from standin_gpu import StandinGpu
 
-from dimrt import memory
 from dimrt.backends.base import ROLES
 from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.bundle import Bundle
 from dimrt.editor import Editor
 from dimrt.errors import ResourceError
-from dimrt.memory import Setting
+from dimrt.memory.count import count_bytes
+from dimrt.memory.fits import as_built_for
+from dimrt.memory.setting import Setting
 from dimrt.options import EditOptions
 from dimrt.request import resolve
 from dimrt.result import Design
@@ -51,7 +52,7 @@ def taken(bundle: Bundle, *graphs: str) -> int:
     request = resolve(OPTIONS, bundle.manifest)
     guided = request.guidance_scale != 1.0
     setting = Setting((side, side), request.max_new_tokens, guided, graphs=graphs or tuple(bundle.manifest.graphs))
-    return memory._at(bundle, setting, "onnxruntime", None).peak
+    return count_bytes(bundle, setting, "onnxruntime", None).peak
 
 
 @pytest.mark.parametrize("graphs", STEPS)
@@ -151,9 +152,9 @@ def test_a_targets_memory_holds_what_was_loaded_before(
     side = nano.manifest.resolution.side
     request = resolve(OPTIONS, nano.manifest)
     setting = Setting((side, side), request.max_new_tokens, request.guidance_scale != 1.0)
-    setting = memory._on(target, setting)
+    setting = as_built_for(target, setting)
     designer, encode, both = (
-        memory._at(nano, replace(setting, graphs=graphs), target.flavour, None).peak
+        count_bytes(nano, replace(setting, graphs=graphs), target.flavour, None).peak
         for graphs in (ROLES["designer"], ("encode",), (*ROLES["designer"], "encode"))
     )
     assert max(designer, encode) < both
