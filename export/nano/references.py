@@ -102,6 +102,11 @@ USUAL: Kinds = (("name", 0.5), ("place", 0.12), *((kind, 0.38 / len(REASONING)) 
 ONLY_REASONING: Kinds = tuple((kind, 1.0) for kind in REASONING)
 
 
+def reasoning_share(kinds: Kinds) -> float:
+    """The weight of the kinds that need reasoning, of all."""
+    return sum(weight for name, weight in kinds if name in REASONING) / sum(weight for _, weight in kinds)
+
+
 def refer(rng: Rng, scene: Scene, item: Item, kinds: Kinds = USUAL) -> str | None:
     """Words for `item` that fit no other item of the scene. `kinds` weighs what is tried, without repetition.
 

@@ -119,10 +119,10 @@ def test_plans_agree_with_the_runtimes_reading_of_them():
 def test_the_layout_of_the_result_follows_the_edit():
     for index in range(10):
         removed = scene_case(generator("held-out", 31, index), "remove", ITEMS).plan
-        name = removed.edit.removeprefix("remove ")
+        name = removed.edit.removeprefix(f"at {removed.area} remove ")
         assert name.endswith(removed.area) and name in removed.layout and name not in removed.result
         added = scene_case(generator("held-out", 32, index), "add", ITEMS).plan
-        name = added.edit.removeprefix("add ")
+        name = added.edit.removeprefix(f"at {added.area} add ")
         assert name.endswith(added.area) and name in added.result and name not in added.layout
 
 
