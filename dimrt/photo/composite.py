@@ -98,7 +98,7 @@ def choose(
         return Transfer("painted", painted=edit)
     region = changed_region(change)
     extent = float((region[inside] > 0.5).mean())
-    faint = mode == "auto" and (extent < SMALL or everywhere)
+    faint = mode == "auto" and (extent < SMALL or (everywhere and extent <= LARGE))
     faint = faint and _is_faint_tone(source, edit, inside, region, everywhere)
     if mode == "auto" and extent < SMALL and not faint:
         return _local(source, change, region)

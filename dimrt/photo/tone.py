@@ -42,6 +42,14 @@ IDLE = (0.75 / 255, 2.5 / 255)
 
 
 @dataclass(frozen=True)
+class _Group:
+    """Colours that lie between the same nodes of the table: their rows, and the eight nodes."""
+
+    rows: slice
+    nodes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Tone:
     """A fitted map of colours.
 
@@ -86,14 +94,19 @@ def fit_tone(source: Floats, edit: Floats, inside: NDArray[np.bool_] | None = No
     weights = np.ones(len(before))
     affine = _fit_affine(before, after, weights)
     base = _with_one(before) @ affine
-    corners, shares = _corners(before)
+    cells, shares = _cells(before)
+    order = np.argsort(cells, kind="stable")
+    after, base, shares = after[order], base[order], shares[order]
+    groups = _groups(cells[order])
     penalty = _penalty()
     deviation = np.zeros((NODES**3, 3))
     for _ in range(ROUNDS):
-        predicted = base + (shares[..., None] * deviation[corners]).sum(1)
+        predicted = base.copy()
+        for group in groups:
+            predicted[group.rows] += shares[group.rows] @ deviation[group.nodes]
         error = _censored(after, predicted)
         weights = _huber(error)
-        normal, right = _normal_equations(corners, shares, weights, predicted + error - base)
+        normal, right = _normal_equations(groups, shares, weights, predicted + error - base)
         deviation = _solve(normal + weights.sum() * penalty, right)
     return Tone(_lookup(affine, deviation))
 
@@ -136,45 +149,42 @@ def _censored(after: Doubles, predicted: Doubles) -> Doubles:
 
 def _huber(error: Doubles) -> Doubles:
     """Weights [N] of the Huber loss at 1.5 robust standard deviations (at least one level)."""
-    size = np.sqrt((error**2).mean(axis=1))
+    size = np.sqrt(np.einsum("nc,nc->n", error, error) / error.shape[1])
     scale = max(1.5 * 1.4826 * float(np.median(size)), 1 / 255)
     weights: Doubles = np.minimum(1, scale / np.maximum(size, 1e-12))
     return weights
 
 
-def _corners(colours: Doubles) -> tuple[NDArray[np.int64], Doubles]:
-    """The eight table nodes around each colour and their trilinear shares, both [N, 8]."""
+def _cells(colours: Doubles) -> tuple[NDArray[np.int64], Doubles]:
+    """The first of the eight table nodes around each colour [N], and the trilinear shares of all eight [N, 8]."""
     place = np.clip(colours, 0, 1) ** WARP * (NODES - 1)
     lower = np.minimum(place.astype(np.int64), NODES - 2)
     upper_share = place - lower
     first = (lower[:, 0] * NODES + lower[:, 1]) * NODES + lower[:, 2]
     sides = np.stack([1 - upper_share, upper_share], axis=-1)
     shares = sides[:, 0, :, None, None] * sides[:, 1, None, :, None] * sides[:, 2, None, None, :]
-    return first[:, None] + OFFSETS, shares.reshape(-1, 8)
+    return first, shares.reshape(-1, 8)
+
+
+def _groups(cells: NDArray[np.int64]) -> list[_Group]:
+    """Of colours in the order of their cells [N], those of each cell."""
+    used, starts = np.unique(cells, return_index=True)
+    ends = [*starts[1:], len(cells)]
+    return [_Group(slice(a, b), cell + OFFSETS) for cell, a, b in zip(used, starts, ends, strict=True)]
 
 
 def _normal_equations(
-    corners: NDArray[np.int64], shares: Doubles, weights: Doubles, target: Doubles
+    groups: list[_Group], shares: Doubles, weights: Doubles, target: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """Least squares of the table's interpolation: matrix [K, K] and right-hand side [K, 3].
-
-    Colours between the same nodes share their eight corners, so the matrix is summed cell by cell first.
-    """
+    """Least squares of the table's interpolation: matrix [K, K] and right-hand side [K, 3]."""
     count = NODES**3
-    cells = corners[:, 0]
-    blocks = np.empty((count, 8, 8))
-    for first in range(8):
-        weighted = weights * shares[:, first]
-        for second in range(first, 8):
-            sums = np.bincount(cells, weighted * shares[:, second], count)
-            blocks[:, first, second] = blocks[:, second, first] = sums
-    used = np.unique(cells)
-    nodes = used[:, None] + OFFSETS
-    pairs = nodes[:, :, None] * count + nodes[:, None, :]
-    summed: Doubles = np.bincount(pairs.ravel(), blocks[used].ravel(), count * count).astype(np.float64)
-    pulls = (shares * weights[:, None])[..., None] * target[:, None, :]
-    right = [np.bincount(corners.ravel(), pulls[..., channel].ravel(), count) for channel in range(3)]
-    return summed.reshape(count, count), np.stack(right, 1).astype(np.float64)
+    matrix, right = np.zeros((count, count)), np.zeros((count, 3))
+    weighted = shares * weights[:, None]
+    for group in groups:
+        mine = weighted[group.rows].T
+        matrix[group.nodes[:, None], group.nodes] += mine @ shares[group.rows]
+        right[group.nodes] += mine @ target[group.rows]
+    return matrix, right
 
 
 def _solve(matrix: Doubles, right: Doubles) -> Doubles:
@@ -221,14 +231,16 @@ def _lookup(affine: Doubles, deviation: Doubles) -> Floats:
     """The whole map on an even grid over the colour cube; colours it hardly changes stay exactly."""
     axis = np.linspace(0, 1, LOOKUP)
     place = axis**WARP * (NODES - 1)
-    hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(NODES)))
-    table = deviation.reshape(NODES, NODES, NODES, 3)
+    hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(NODES))).astype(np.float32)
+    table = deviation.reshape(NODES, NODES, NODES, 3).astype(np.float32)
     for _ in range(3):
         table = np.moveaxis(np.tensordot(hats, table, axes=(1, 0)), 0, 2)
     cube = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).astype(np.float32)
     change = cube @ (affine[:3] - np.eye(3)).astype(np.float32)
-    change += (affine[3] + table).astype(np.float32)
-    size = np.abs(change).max(axis=-1, keepdims=True)
+    change += table
+    change += affine[3].astype(np.float32)
+    red, green, blue = np.moveaxis(np.abs(change), -1, 0)
+    size = np.maximum(np.maximum(red, green), blue)[..., None]  # along so short an axis, max takes ten times as long
     step = np.clip((size - np.float32(IDLE[0])) / np.float32(IDLE[1] - IDLE[0]), 0, 1)
     change *= step * step * (3 - 2 * step)
     cube += change

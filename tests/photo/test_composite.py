@@ -298,8 +298,14 @@ def test_the_painted_picture_enlarged_when_asked(photo: np.ndarray) -> None:
 def test_equations_of_the_colour_map_solved_in_blocks() -> None:
     random = np.random.default_rng(3)
     colours = random.random((3000, 3)) * (1.0, 0.6, 0.3)
-    corners, shares = tone._corners(colours)
-    matrix, right = tone._normal_equations(corners, shares, random.random(3000), random.random((3000, 3)))
+    cells, shares = tone._cells(colours)
+    order = np.argsort(cells)
+    cells, shares, weights, target = cells[order], shares[order], random.random(3000), random.random((3000, 3))
+    matrix, right = tone._normal_equations(tone._groups(cells), shares, weights, target)
+    plain = np.zeros((len(colours), tone.NODES**3))
+    np.put_along_axis(plain, cells[:, None] + tone.OFFSETS, shares, axis=1)
+    assert np.allclose(matrix, plain.T @ (plain * weights[:, None]), atol=1e-12)
+    assert np.allclose(right, plain.T @ (target * weights[:, None]), atol=1e-12)
     matrix += tone._penalty()
     assert np.allclose(tone._solve(matrix, right), np.linalg.solve(matrix, right), atol=1e-9)
 

@@ -13,6 +13,7 @@ pytest.importorskip("starlette", reason="the page belongs to dimrt[serve]")
 from page_harness import COFFEE, COFFEE_SIZE, Visit, edit, nano_server, open_photo, wait_result
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, expect
+from serving import wait_until
 
 SEPIA = "make it look like an old sepia photo"
 WARMER = "make it warmer"
@@ -86,6 +87,84 @@ def test_the_slider_follows_keys_and_pointer(edited: Page) -> None:
     edited.mouse.click(frame["x"] + frame["width"] / 4, frame["y"] + frame["height"] / 2)
     expect(slider).to_have_attribute("aria-valuenow", "25")
     expect(slider).to_have_attribute("aria-valuetext", re.compile("25 %"))
+
+
+@pytest.fixture(scope="module")
+def large(browser: Browser, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page with a photo of 3000 x 2000 that was edited once; a test leaves it fitted into the window."""
+    photo = tmp_path_factory.mktemp("large") / "large.jpg"
+    Image.open(COFFEE).resize((3000, 2000)).save(photo)
+    with Visit(browser, address) as page:
+        open_photo(page, photo)
+        edit(page, WARMER)
+        wait_result(page, WARMER)
+        yield page
+
+
+def scroll(page: Page) -> tuple[float, float]:
+    left, top = page.locator("#stage").evaluate("stage => [stage.scrollLeft, stage.scrollTop]")
+    return left, top
+
+
+def test_at_100_percent_a_pixel_of_the_photo_is_one_of_the_screens(large: Page) -> None:
+    assert large.locator("#after").evaluate("picture => picture.naturalWidth") < 3000
+    large.get_by_role("button", name="Show at 100 %").click()
+    frame = large.locator("#frame")
+    expect(frame).to_have_css("width", "3000px")
+    assert large.locator("#after").evaluate("picture => picture.naturalWidth") == 3000
+    large.locator("#stage").focus()
+    left, top = scroll(large)
+    large.keyboard.press("ArrowDown")
+    wait_until(lambda: scroll(large)[1] > top)
+    assert scroll(large)[0] == left
+    large.keyboard.press("Escape")
+    expect(frame).not_to_have_css("width", "3000px")
+
+
+def test_at_100_percent_a_drag_moves_the_photo_and_the_slider_stays_in_the_window(large: Page) -> None:
+    knob = large.locator(".knob")
+    large.get_by_role("button", name="Show at 100 %").click()
+    expect(large.locator("#frame")).to_have_css("width", "3000px")
+    before, (left, top) = knob.bounding_box(), scroll(large)
+    stage = large.locator("#stage").bounding_box()
+    assert before is not None and stage is not None
+    middle = before["x"] + before["width"] / 2
+    assert middle == pytest.approx(stage["x"] + stage["width"] / 2, abs=12)  # less half a scroll bar
+    large.mouse.move(stage["x"] + 60, stage["y"] + 60)
+    large.mouse.down()
+    large.mouse.move(stage["x"] + 160, stage["y"] + 90, steps=4)
+    large.mouse.up()
+    assert scroll(large) == pytest.approx((left - 100, top - 30), abs=1)
+    expect(large.get_by_role("slider")).to_be_in_viewport()
+    after = knob.bounding_box()
+    assert after is not None
+    assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=2)
+    large.mouse.move(after["x"] + 18, after["y"] + 18)
+    large.mouse.down()
+    large.mouse.move(after["x"] + 118, after["y"] + 18, steps=4)
+    large.mouse.up()
+    moved = knob.bounding_box()
+    assert moved is not None and moved["x"] == pytest.approx(after["x"] + 100, abs=2)
+    assert scroll(large) == pytest.approx((left - 100, top - 30), abs=1)
+    large.get_by_role("button", name="Fit the photo into the window").click()
+    expect(large.get_by_role("button", name="Show at 100 %")).to_be_visible()
+
+
+def test_a_double_click_enlarges_around_its_place_and_a_new_edit_fits_the_photo_again(large: Page) -> None:
+    frame = large.locator("#frame").bounding_box()
+    assert frame is not None
+    large.mouse.dblclick(frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.25)
+    expect(large.locator("#frame")).to_have_css("width", "3000px")
+    place = large.evaluate(
+        """() => {
+            const [stage, frame] = ["stage", "frame"].map((id) => document.getElementById(id));
+            return (stage.scrollLeft + stage.clientWidth / 2 - frame.offsetLeft) / frame.offsetWidth;
+        }"""
+    )
+    assert place == pytest.approx(0.25, abs=0.02)
+    edit(large, SEPIA)
+    expect(large.get_by_role("button", name="Show at 100 %")).to_be_visible()
+    wait_result(large, SEPIA)
 
 
 def test_undo_and_redo_show_photo_and_result_without_a_new_job(edited: Page) -> None:

@@ -9,6 +9,7 @@ export class Compare {
     this.frame = frame;
     this.divider = divider;
     this.enabled = false;
+    this.knobOnly = false; // a drag beside the slider is somebody else's then
     frame.addEventListener("pointerdown", (event) => this.#grab(event));
     frame.addEventListener("pointermove", (event) => this.#drag(event));
     frame.addEventListener("pointerup", () => this.#release());
@@ -37,6 +38,7 @@ export class Compare {
 
   #grab(event) {
     if (!this.enabled || event.button !== 0) return;
+    if (this.knobOnly && !this.divider.contains(event.target)) return;
     this.frame.classList.remove("reveal");
     this.frame.setPointerCapture(event.pointerId);
     this.frame.classList.add("dragging");

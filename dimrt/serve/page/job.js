@@ -5,6 +5,9 @@ import { ask, askJson, follow, wait } from "./api.js";
 /** Longest side, in pixels, of the pictures that are shown. What is saved has the photo's size. */
 export const SHOWN = 2400;
 
+/** The same of pictures at 100 %: a browser holds four bytes a pixel of each. */
+export const WHOLE = 8192;
+
 /** Send a photo; returns what the server knows of it: { id, width, height, depth, notes }. */
 export function sendPhoto(file, signal) {
   const form = new FormData();
@@ -54,9 +57,9 @@ export async function fetchResult(id, query, signal) {
   return (await ask(`/v1/jobs/${id}/image?${new URLSearchParams(query)}`, { signal })).blob();
 }
 
-/** The server's own small rendering of the photo, for files that the browser can't show. */
-export async function fetchPhoto(id, signal) {
-  return (await ask(`/v1/photos/${id}/image?max=${SHOWN}`, { signal })).blob();
+/** The server's own rendering of the photo, its longer side `max` pixels at most. */
+export async function fetchPhoto(id, max = SHOWN) {
+  return (await ask(`/v1/photos/${id}/image?max=${max}`)).blob();
 }
 
 async function submit({ photo, base, instructions, area, options }, signal) {

@@ -13,11 +13,13 @@ import { download, SaveMenu } from "./save.js";
 import { Stage } from "./stage.js";
 import { Studio } from "./studio.js";
 import { facts, size } from "./words.js";
+import { Zoom } from "./zoom.js";
 
 const stage = new Stage({ frame: at("frame"), before: at("before"), after: at("after"), previews: at("previews") });
 const studio = new Studio(stage);
 const area = new AreaBar();
 const compare = new Compare(at("frame"), at("divider"));
+const zoom = new Zoom({ stage: at("stage"), frame: at("frame"), button: at("zoom"), compare, load: magnify });
 const composer = new Composer({ send, cancel: () => studio.cancel() });
 const edits = new EditList(at("edits"), (index) => studio.remove(index));
 const menu = new SaveMenu({ menu: at("save-menu"), list: at("save-formats"), button: at("save"), save });
@@ -121,6 +123,8 @@ studio.addEventListener("photo", () => {
   view("work");
   at("file-name").textContent = name();
   area.reset();
+  zoom.end();
+  at("zoom").disabled = true;
   composer.text = "";
   show(studio.shown, false);
   settle();
@@ -129,6 +133,7 @@ studio.addEventListener("photo", () => {
 studio.addEventListener("size", ({ detail }) => {
   at("file-size").textContent = size(detail);
   area.begin(detail);
+  at("zoom").disabled = false;
   menu.begin(studio.file, detail.depth);
   say(`Photo open, ${detail.width} by ${detail.height} pixels. Say what should change.`);
   if (detail.notes.length) notice(detail.notes.join(" "), true);
@@ -191,6 +196,7 @@ function show(state, fresh) {
   at("facts").textContent = state.result ? facts(state.result) : "";
   compared(Boolean(state.picture));
   at("save").disabled = !state.picture;
+  if (zoom.on) zoom.fill();
   at("undo").disabled = !studio.history.canUndo;
   at("redo").disabled = !studio.history.canRedo;
   if (!fresh) return;
@@ -204,6 +210,7 @@ function busy(on, count) {
   at("tools").hidden = on;
   composer.set({ busy: on, count });
   if (on) compared(false);
+  if (on) zoom.end();
   if (on && held && !held.checkVisibility()) settle(); // what had the focus is gone
 }
 
@@ -217,6 +224,7 @@ function compared(on) {
 at("undo").addEventListener("click", () => step("undo"));
 at("redo").addEventListener("click", () => step("redo"));
 at("cancel").addEventListener("click", () => studio.cancel());
+at("area-toggle").addEventListener("click", () => zoom.end());
 
 /** Undo or redo. */
 function step(way) {
@@ -227,6 +235,16 @@ function step(way) {
   const other = at(way === "undo" ? "redo" : "undo");
   if (other.disabled) settle();
   else other.focus();
+}
+
+async function magnify() {
+  area.close(); // it is drawn on the whole photo
+  try {
+    return await studio.magnify();
+  } catch (error) {
+    refused(error);
+    return 0;
+  }
 }
 
 async function save(format) {
@@ -257,6 +275,7 @@ addEventListener("keydown", (event) => {
   if (key === "escape") {
     if (document.querySelector(":popover-open")) return;
     if (studio.running) studio.cancel();
+    else if (zoom.on) zoom.end();
     else area.close();
     return;
   }

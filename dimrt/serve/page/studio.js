@@ -2,7 +2,7 @@
 
 import { Refused } from "./api.js";
 import { History } from "./history.js";
-import { dropJob, fetchPhoto, fetchResult, forgetPhoto, runJob, sendPhoto, SHOWN } from "./job.js";
+import { dropJob, fetchPhoto, fetchResult, forgetPhoto, runJob, sendPhoto, SHOWN, WHOLE } from "./job.js";
 import { key, layers } from "./layers.js";
 
 const BIG = 12e6; // pixels above which the server's smaller rendering is shown in place of the file
@@ -42,7 +42,8 @@ export class Studio extends EventTarget {
     }
     const known = await this.#send();
     if (file !== this.file) return;
-    if (!readable || known.width * known.height > BIG) await this.stage.showBefore(await fetchPhoto(known.id));
+    this.small = !readable || known.width * known.height > BIG;
+    if (this.small) await this.stage.showBefore(await fetchPhoto(known.id));
     this.stage.shape(known.width, known.height);
     if (!readable) this.#tell("photo");
     this.#tell("size", known);
@@ -77,15 +78,38 @@ export class Studio extends EventTarget {
   }
 
   /** The current picture at full size; painted again where the server has dropped it. Null when that was stopped. */
-  async saved(format) {
-    const state = this.shown;
+  saved(format) {
+    return this.#fetch(this.shown, { format });
+  }
+
+  /** Show the photo, and what became of it, at full size. Gives its width in pixels; 0 when that was stopped. */
+  async magnify() {
+    const { file, known, shown: state } = this;
+    const longest = Math.max(known.width, known.height);
+    if (longest > SHOWN && this.small) {
+      const whole = await fetchPhoto(known.id, WHOLE);
+      if (file !== this.file) return 0;
+      await this.stage.showBefore(whole);
+      this.small = false;
+    }
+    if (longest > SHOWN && state.picture && !state.whole) {
+      const whole = await this.#fetch(state, { format: "jpeg", quality: 92, max: WHOLE });
+      if (!whole || state !== this.shown) return 0;
+      state.whole = whole;
+      await this.stage.showAfter(whole);
+    }
+    return Math.round(known.width * Math.min(1, WHOLE / longest));
+  }
+
+  /** A state's picture as the server gives it, painted again where it has been dropped; null when that was stopped. */
+  async #fetch(state, query) {
     try {
-      return await fetchResult(state.job, { format });
+      return await fetchResult(state.job, query);
     } catch (error) {
       if (!gone(error)) throw error;
     }
     this.painted.delete(key(state));
-    return (await this.#run(state, null)) ? fetchResult(state.job, { format }) : null;
+    return (await this.#run(state, null)) ? fetchResult(state.job, query) : null;
   }
 
   /** Go to a state: one that was there before, or a new one. */
@@ -178,7 +202,7 @@ export class Studio extends EventTarget {
   }
 
   async #show(state, fresh = false) {
-    await this.stage.showAfter(state.picture ?? null);
+    await this.stage.showAfter(state.whole ?? state.picture ?? null);
     this.stage.endPreviews();
     this.#tell("shown", { state, fresh, cancelled: false, text: null });
   }
