@@ -106,7 +106,7 @@ def there(args: argparse.Namespace, peer: str, module: str) -> Start:
 def edit_case(args: argparse.Namespace, folder: Path) -> Case:
     """The whole edit of nano: 30 guided steps on all sides, and dimrt as nano was distilled to be used."""
     source = pictures.painter_source("nano")
-    bundle = models.write_bundle(source, "fp32-cpu", GRAPHS, folder / "edit" / "bundle")
+    bundle = models.write_bundle(source, "fp32", GRAPHS, folder / "edit" / "bundle")
     common = {"bundle": str(bundle), "threads": args.threads, "instruction": INSTRUCTION, "seed": 233}
     equal = common | {"steps": 30, "guidance": 7.5}
     tasks = {
