@@ -84,6 +84,7 @@ def publish_folder(folder: Path, path: str | Path, *, replace: bool = False, asi
 
     Raises:
         InputError: `path` is taken.
+        OSError: it was taken meanwhile.
     """
     for entry in sorted(folder.rglob("*")):
         if entry.is_file():
@@ -92,7 +93,12 @@ def publish_folder(folder: Path, path: str | Path, *, replace: bool = False, asi
         if entry.is_dir():
             _sync_folder(entry)
     target = folder_target(path, replace=replace)
-    _swap_folder(folder, target, aside or _temporary_beside(target))
+    if replace:
+        _swap_folder(folder, target, aside or _temporary_beside(target))
+    else:
+        if WINDOWS and target.exists():
+            target.rmdir()  # an empty one, which a rename doesn't replace there
+        _rename(folder, target)  # fails where another process was quicker
     _sync_folder(target.parent)
 
 

@@ -25,7 +25,7 @@ import msgspec
 
 from dimrt.engines.record import FORMAT, Device, Record
 from dimrt.errors import InputError, ResourceError
-from dimrt.files import atomic_folder, atomic_write
+from dimrt.files import atomic_folder, atomic_write, publish_folder
 from dimrt.integrity import checksum
 
 PLAN, RECORD = "plan", "engine.json"
@@ -142,14 +142,11 @@ class EngineCache:
             with atomic_folder(target, replace=True) as staged:
                 staged.chmod(0o700)
                 yield staged
-                if not replace and _entry(target).record is not None:
-                    raise _Taken
-        except _Taken:
+                if not replace:
+                    _put(staged, target)
+                    raise _Stored
+        except _Stored:
             return
-        except OSError:
-            # Another process put the same engine there between our last look and the rename.
-            if _entry(target).record is None:
-                raise
 
     def remove(self, key: str) -> int:
         """Remove one folder of the cache, whatever is in it; returns the bytes freed.
@@ -240,8 +237,17 @@ class EngineCache:
         return True
 
 
-class _Taken(Exception):
-    """Another process finished the same engine first."""
+class _Stored(Exception):
+    """The engine is in its place, by this process or by another that was quicker."""
+
+
+def _put(staged: Path, target: Path) -> None:
+    """Put a finished engine in its place, unless another process has: what is there is never away for a moment."""
+    try:
+        publish_folder(staged, target)
+    except (InputError, OSError):
+        if _entry(target).record is None:
+            raise
 
 
 def default_root() -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from dimrt import files
 from dimrt.errors import InputError, ResourceError
-from dimrt.files import atomic_folder, atomic_write
+from dimrt.files import atomic_folder, atomic_write, publish_folder
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
 
@@ -145,6 +145,20 @@ def test_folder_in_use_is_kept_unless_replaced(tmp_path: Path) -> None:
         (folder / "new").write_bytes(b"new")
     assert names(target) == ["new"]
     assert names(tmp_path) == ["bundle"]
+
+
+def test_a_folder_that_another_process_put_there_meanwhile_is_never_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check came before the other one's rename."""
+    mine, theirs = tmp_path / "mine", tmp_path / "there"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name)
+    monkeypatch.setattr(files, "folder_target", lambda path, *, replace: path)
+    with pytest.raises(OSError):
+        publish_folder(mine, theirs)
+    assert (theirs / "name").read_text() == "there" and (mine / "name").exists()
 
 
 def test_folder_replacement_that_fails_puts_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
