@@ -147,6 +147,10 @@ class EngineCache:
                     raise _Stored
         except _Stored:
             return
+        except OSError:
+            # Another process replaced the same engine between our last look and the rename.
+            if not replace or _entry(target).record is None:
+                raise
 
     def remove(self, key: str) -> int:
         """Remove one folder of the cache, whatever is in it; returns the bytes freed.

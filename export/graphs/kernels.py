@@ -19,7 +19,8 @@ SPLIT = ("Transpose", "Reshape")
 def use_own_kernels(model: ir.Model) -> None:
     """Replace what this runtime has better operators for, in place. Graphs without attention over a cache stay."""
     attentions = [node for node in model.graph if node.op_type == "Attention"]
-    cached = [node for node in attentions if _maker(node.inputs[1]).op_type == "TensorScatter"]
+    makers = [(node, node.inputs[1].producer()) for node in attentions]
+    cached = [node for node, maker in makers if maker is not None and maker.op_type == "TensorScatter"]
     if not cached:
         return
     counts = _rows_in_use(model.graph, _maker(cached[0].inputs[1]).inputs[2])

@@ -123,8 +123,7 @@ studio.addEventListener("photo", () => {
   view("work");
   at("file-name").textContent = name();
   area.reset();
-  zoom.end();
-  at("zoom").disabled = true;
+  zoom.offer(0);
   composer.text = "";
   show(studio.shown, false);
   settle();
@@ -133,7 +132,7 @@ studio.addEventListener("photo", () => {
 studio.addEventListener("size", ({ detail }) => {
   at("file-size").textContent = size(detail);
   area.begin(detail);
-  at("zoom").disabled = false;
+  zoom.offer(detail.width, studio.share);
   menu.begin(studio.file, detail.depth);
   say(`Photo open, ${detail.width} by ${detail.height} pixels. Say what should change.`);
   if (detail.notes.length) notice(detail.notes.join(" "), true);
@@ -196,7 +195,7 @@ function show(state, fresh) {
   at("facts").textContent = state.result ? facts(state.result) : "";
   compared(Boolean(state.picture));
   at("save").disabled = !state.picture;
-  if (zoom.on) zoom.fill();
+  if (zoom.on) magnify();
   at("undo").disabled = !studio.history.canUndo;
   at("redo").disabled = !studio.history.canRedo;
   if (!fresh) return;
@@ -243,7 +242,7 @@ async function magnify() {
     return await studio.magnify();
   } catch (error) {
     refused(error);
-    return 0;
+    return false;
   }
 }
 

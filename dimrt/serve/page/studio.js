@@ -82,23 +82,28 @@ export class Studio extends EventTarget {
     return this.#fetch(this.shown, { format });
   }
 
-  /** Show the photo, and what became of it, at full size. Gives its width in pixels; 0 when that was stopped. */
+  /** Of the photo's size, the share that `magnify` shows. */
+  get share() {
+    return Math.min(1, WHOLE / Math.max(this.known.width, this.known.height));
+  }
+
+  /** Show the photo, and what became of it, at full size; false when that was stopped. */
   async magnify() {
     const { file, known, shown: state } = this;
     const longest = Math.max(known.width, known.height);
     if (longest > SHOWN && this.small) {
       const whole = await fetchPhoto(known.id, WHOLE);
-      if (file !== this.file) return 0;
+      if (file !== this.file) return false;
       await this.stage.showBefore(whole);
       this.small = false;
     }
     if (longest > SHOWN && state.picture && !state.whole) {
       const whole = await this.#fetch(state, { format: "jpeg", quality: 92, max: WHOLE });
-      if (!whole || state !== this.shown) return 0;
+      if (!whole || state !== this.shown) return false;
       state.whole = whole;
       await this.stage.showAfter(whole);
     }
-    return Math.round(known.width * Math.min(1, WHOLE / longest));
+    return true;
   }
 
   /** A state's picture as the server gives it, painted again where it has been dropped; null when that was stopped. */

@@ -1,18 +1,24 @@
 // The photo at 100 %: one of its pixels on one of the screen's. The stage scrolls then, by wheel, touch, keys or drag.
 
-const NEAR = 0.75; // from this share of 100 % on, fitted into the window, the next step is larger than 100 %
-const STEP = 1.5; // by which it is larger at least
-
 export class Zoom {
-  /** `stage` holds `frame`, which `compare` divides; `load` brings the pictures at full size and gives their width. */
+  /** `stage` holds `frame`, which `compare` divides; `load` brings the pictures at full size, and tells whether it did. */
   constructor({ stage, frame, button, compare, load }) {
-    Object.assign(this, { stage, frame, button, compare, load, on: false });
+    Object.assign(this, { stage, frame, button, compare, load, on: false, width: 0 });
     button.addEventListener("click", () => this.toggle());
     stage.addEventListener("dblclick", (event) => this.toggle(event));
     stage.addEventListener("pointerdown", (event) => this.#hold(event));
     stage.addEventListener("pointermove", (event) => this.#pull(event));
     for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => this.#let());
     stage.addEventListener("scroll", () => this.#scrolled());
+    new ResizeObserver(() => this.#measure()).observe(frame);
+  }
+
+  /** Offer the photo's pictures of this width, a `share` of the photo's own; 0 where there is no photo. */
+  offer(width, share = 1) {
+    this.end();
+    Object.assign(this, { width: Math.round(width * share), percent: `${Math.round(100 * share)} %` });
+    this.#label(this.percent, `Show at ${this.percent}`);
+    this.#measure();
   }
 
   /** Between fitted and 100 %; `event` says around which point. */
@@ -21,17 +27,13 @@ export class Zoom {
     if (this.on) return this.end();
     const at = this.#point(event);
     this.button.setAttribute("aria-busy", "true");
+    let loaded;
     try {
-      await this.fill();
+      loaded = await this.load();
     } finally {
       this.button.removeAttribute("aria-busy");
     }
-    if (this.width) this.#begin(at);
-  }
-
-  /** Have the pictures that are shown at full size. */
-  async fill() {
-    this.width = await this.load();
+    if (loaded) this.#begin(at);
   }
 
   end() {
@@ -41,14 +43,18 @@ export class Zoom {
     this.stage.removeAttribute("tabindex");
     this.frame.style.removeProperty("--zoomed");
     this.compare.knobOnly = false;
-    this.#label("100 %", "Show at 100 %");
+    this.#label(this.percent, `Show at ${this.percent}`);
+  }
+
+  /** A photo that the window shows at its size or larger has nothing more to show. */
+  #measure() {
+    if (!this.on) this.button.disabled = this.frame.clientWidth * devicePixelRatio >= this.width;
   }
 
   #begin(at) {
-    const fitted = (this.frame.clientWidth * devicePixelRatio) / this.width;
-    const scale = fitted < NEAR ? 1 : 2 ** Math.ceil(Math.log2(fitted * STEP));
     this.on = true;
-    this.frame.style.setProperty("--zoomed", `${(this.width * scale) / devicePixelRatio}px`);
+    this.frame.style.setProperty("--zoomed", `${this.width / devicePixelRatio}px`);
+    this.frame.classList.remove("reveal"); // the first sight of a result is over
     this.stage.classList.add("zoomed");
     this.stage.tabIndex = 0; // so that the arrow keys scroll it
     this.compare.knobOnly = true;
