@@ -12,7 +12,7 @@ pytest.importorskip("starlette", reason="the page belongs to dimrt[serve]")
 
 from page_harness import COFFEE, COFFEE_SIZE, Visit, edit, nano_server, open_photo, wait_result
 from PIL import Image, ImageChops
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from serving import wait_until
 
 SEPIA = "make it look like an old sepia photo"
@@ -90,8 +90,8 @@ def test_the_slider_follows_keys_and_pointer(edited: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(browser: Browser, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page with a photo of 3000 x 2000 that was edited once; a test leaves it fitted into the window."""
+def large_visit(browser: Browser, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page with a photo of 3000 x 2000 that was edited once."""
     photo = tmp_path_factory.mktemp("large") / "large.jpg"
     Image.open(COFFEE).resize((3000, 2000)).save(photo)
     with Visit(browser, address) as page:
@@ -101,9 +101,32 @@ def large(browser: Browser, address: str, tmp_path_factory: pytest.TempPathFacto
         yield page
 
 
+@pytest.fixture
+def large(large_visit: Page) -> Page:
+    """That page with the photo fitted into the window."""
+    fit = large_visit.get_by_role("button", name="Fit the photo into the window")
+    if fit.is_visible():
+        fit.click()
+    expect(large_visit.get_by_role("button", name="Show at 100 %")).to_be_enabled()
+    return large_visit
+
+
 def scroll(page: Page) -> tuple[float, float]:
     left, top = page.locator("#stage").evaluate("stage => [stage.scrollLeft, stage.scrollTop]")
     return left, top
+
+
+def centre(part: Locator) -> tuple[float, float]:
+    box = part.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(page: Page, start: tuple[float, float], by: tuple[float, float]) -> None:
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + by[0], start[1] + by[1], steps=4)
+    page.mouse.up()
 
 
 def test_at_100_percent_a_pixel_of_the_photo_is_one_of_the_screens(large: Page) -> None:
@@ -122,32 +145,21 @@ def test_at_100_percent_a_pixel_of_the_photo_is_one_of_the_screens(large: Page) 
 
 
 def test_at_100_percent_a_drag_moves_the_photo_and_the_slider_stays_in_the_window(large: Page) -> None:
-    knob = large.locator(".knob")
+    knob, stage = large.locator(".knob"), large.locator("#stage")
     large.get_by_role("button", name="Show at 100 %").click()
     expect(large.locator("#frame")).to_have_css("width", "3000px")
-    before, (left, top) = knob.bounding_box(), scroll(large)
-    stage = large.locator("#stage").bounding_box()
-    assert before is not None and stage is not None
-    middle = before["x"] + before["width"] / 2
-    assert middle == pytest.approx(stage["x"] + stage["width"] / 2, abs=12)  # less half a scroll bar
-    large.mouse.move(stage["x"] + 60, stage["y"] + 60)
-    large.mouse.down()
-    large.mouse.move(stage["x"] + 160, stage["y"] + 90, steps=4)
-    large.mouse.up()
-    assert scroll(large) == pytest.approx((left - 100, top - 30), abs=1)
+    before, (left, top) = centre(knob), scroll(large)
+    assert before[0] == pytest.approx(centre(stage)[0], abs=12)  # less half a scroll bar
+    pulled = pytest.approx((left - 100, top - 30), abs=1)
+    corner = stage.bounding_box()
+    assert corner is not None
+    drag(large, (corner["x"] + 60, corner["y"] + 60), (100, 30))
+    wait_until(lambda: scroll(large) == pulled)
+    wait_until(lambda: centre(knob) == pytest.approx(before, abs=2))
+    drag(large, centre(knob), (100, 0))
+    wait_until(lambda: centre(knob)[0] == pytest.approx(before[0] + 100, abs=3))
+    assert scroll(large) == pulled
     expect(large.get_by_role("slider")).to_be_in_viewport()
-    after = knob.bounding_box()
-    assert after is not None
-    assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=2)
-    large.mouse.move(after["x"] + 18, after["y"] + 18)
-    large.mouse.down()
-    large.mouse.move(after["x"] + 118, after["y"] + 18, steps=4)
-    large.mouse.up()
-    moved = knob.bounding_box()
-    assert moved is not None and moved["x"] == pytest.approx(after["x"] + 100, abs=2)
-    assert scroll(large) == pytest.approx((left - 100, top - 30), abs=1)
-    large.get_by_role("button", name="Fit the photo into the window").click()
-    expect(large.get_by_role("button", name="Show at 100 %")).to_be_visible()
 
 
 def test_a_double_click_enlarges_around_its_place_and_a_new_edit_fits_the_photo_again(large: Page) -> None:

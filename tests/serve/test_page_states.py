@@ -14,6 +14,7 @@ from page_harness import COFFEE, COFFEE_SIZE, Visit, edit, open_photo, wait_resu
 from page_standin import PLAN, TOKEN, StandIn
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from serving import wait_until
 
 WISH = "give it evening light"
 
@@ -67,8 +68,7 @@ def test_cancel_leaves_everything_as_it_was(page: Page, server: StandIn, way: st
     expect(page.get_by_role("status")).to_contain_text("Cancelled")
     expect(page.get_by_role("textbox", name="Instruction")).to_have_value(WISH)
     expect(page.get_by_role("region", name="Edits").get_by_role("button", name="Remove")).to_have_count(0)
-    page.wait_for_timeout(50)
-    assert server.jobs["job0"].state == "cancelled"
+    wait_until(lambda: server.jobs["job0"].state == "cancelled")
     server.hold = None
     page.locator("#instruction").press("Enter")
     wait_result(page, WISH)
