@@ -1,5 +1,6 @@
 """The autoencoder: a photo to its latent, a latent to pixels; in tiles where memory or an engine has no room."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,21 @@ from dimrt.subject import Subject
 from dimrt.tiles import Grid, Size, in_tiles
 
 Floats = NDArray[np.float32]
+Coder = Literal["encode", "decode"]
+CODERS: tuple[Coder, ...] = ("encode", "decode")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A photo on its way through the autoencoder; the device works on it and nothing has waited for it.
+
+    Attributes:
+        latent: float32 [1, C, h, w].
+        pixels: the latent as pixels again, [1, 3, H, W]; None where nobody wants them.
+    """
+
+    latent: Tensor
+    pixels: Tensor | None
 
 
 class Autoencoder:
@@ -29,16 +45,32 @@ class Autoencoder:
         self._backend = backend
         self.tile: int | None = None
 
-    def encode(self, subject: Subject, frame: Frame) -> Tensor:
-        """The photo's latent, float32 [1, C, h, w], on the device."""
+    def queue(self, subject: Subject, frame: Frame, *, back: bool) -> Queued | None:
+        """Queue the photo's way to its latent, and `back` to pixels; None where it's kept, or goes in tiles."""
+        if self.has(subject, frame):
+            return None
+        pixels = to_painter(subject.photo, frame)
+        height, width = (side // self._factor for side in pixels.shape[2:])
+        if any(self._grid(graph, (height, width)) is not None for graph in CODERS):
+            return None
+        latent = self._run("encode", pixels)
+        return Queued(latent, self._run("decode", latent) if back else None)
+
+    def encode(self, subject: Subject, frame: Frame, queued: Queued | None = None) -> Tensor:
+        """The photo's latent, float32 [1, C, h, w], on the device; what was `queued` for it is only waited for."""
         kept = subject.latents.get((frame, self.tile))
         if kept is not None:
             return self._backend.to_device(kept)
+        if queued is not None:
+            if queued.pixels is not None:
+                subject.decoded[frame, self.tile] = to_levels(self._pixels(queued.pixels))
+            subject.latents[frame, self.tile] = np.array(self._backend.to_host(queued.latent), np.float32)
+            return queued.latent
         pixels = to_painter(subject.photo, frame)
         grid = self._grid("encode", (pixels.shape[2] // self._factor, pixels.shape[3] // self._factor))
         latent: Tensor
         if grid is None:
-            latent = self._backend.engine("encode").run({"pixels": pixels}, keep=("latent",))["latent"]
+            latent = self._run("encode", pixels)
             host = np.array(self._backend.to_host(latent), np.float32)
         else:
             host = in_tiles(self._encode_tile, pixels, grid, (self._factor, 1))
@@ -51,7 +83,7 @@ class Autoencoder:
         grid = self._grid("decode", self._cells(latent))
         if grid is not None:
             return self._tiled(latent, grid)
-        return np.asarray(self._backend.to_host(self._whole(latent)), np.float32)
+        return self._pixels(self._whole(latent))
 
     def decode_for_caller(self, latent: Tensor) -> CudaArray:
         """The same pixels as an array on the GPU that belongs to the caller."""
@@ -75,9 +107,17 @@ class Autoencoder:
         return None if grid is None else max(grid.tile) * self._factor
 
     def _whole(self, latent: Tensor) -> Tensor:
-        pixels = self._backend.engine("decode").run({"latent": latent}, keep=("pixels",))["pixels"]
+        pixels = self._run("decode", latent)
         self._backend.finish()
         return pixels
+
+    def _run(self, graph: Coder, given: Tensor) -> Tensor:
+        """What a graph makes of a whole picture, queued; on the device."""
+        takes, gives = ("pixels", "latent") if graph == "encode" else ("latent", "pixels")
+        return self._backend.engine(graph).run({takes: given}, keep=(gives,))[gives]
+
+    def _pixels(self, pixels: Tensor) -> Floats:
+        return np.asarray(self._backend.to_host(pixels), np.float32)
 
     def _tiled(self, latent: Tensor, grid: Grid) -> Floats:
         return in_tiles(self._decode_tile, np.asarray(self._backend.to_host(latent)), grid, (1, self._factor))
@@ -92,7 +132,7 @@ class Autoencoder:
         height, width = self._backend.shape(latent)[2:]
         return height, width
 
-    def _grid(self, graph: Literal["encode", "decode"], whole: Size) -> Grid | None:
+    def _grid(self, graph: Coder, whole: Size) -> Grid | None:
         """How a picture of so many cells is cut; None when it is taken whole."""
         unit = self._factor if graph == "encode" else 1
         engine = self._backend.engine(graph)

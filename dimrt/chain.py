@@ -5,7 +5,7 @@ from collections.abc import Collection, Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.autoencoder import Autoencoder
+from dimrt.autoencoder import Autoencoder, Queued
 from dimrt.backends.base import ROLES, Backend, Role, Tensor
 from dimrt.briefing import Brief, Briefing
 from dimrt.bundle import Bundle
@@ -122,10 +122,18 @@ class Chain:
         """Whether the photo's latent is kept, so that `encode` has nothing to do."""
         return self._autoencoder.has(subject, frame)
 
-    def encode(self, subject: Subject, frame: Frame) -> Tensor:
+    def queue(self, subject: Subject, frame: Frame, *, back: bool) -> Queued | None:
+        """Have the device take the photo through the autoencoder (`back`: and to pixels again) while the designer goes
+        on; None where it can't, or has no need to.
+        """
+        if not self._backend.overlaps or self._backend.residency != "all":
+            return None
+        return self._autoencoder.queue(subject, frame, back=back)
+
+    def encode(self, subject: Subject, frame: Frame, queued: Queued | None = None) -> Tensor:
         """The photo's latent, float32 [1, C, h, w], on the device."""
         self._enter("painter")
-        return self._autoencoder.encode(subject, frame)
+        return self._autoencoder.encode(subject, frame, queued)
 
     def paint(
         self,

@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
+from dimrt.autoencoder import Queued
 from dimrt.briefing import Brief
 from dimrt.chain import Chain
-from dimrt.events import Event, PlanReady
+from dimrt.events import Event, PlanReady, Progress
 from dimrt.painter import Show, start_noise
 from dimrt.phases import Phases
 from dimrt.photo.bounds import Bounds
@@ -96,7 +97,7 @@ def edit(
     bounds = request.bounds(photo.size)
     window = whole if bounds is None else context_window(photo.size, bounds.box, chain.resolution)
     first = yield from _paint(chain, subject, window, instruction, request, phases)
-    if request.composite == "none" or request.frame == "crop":
+    if request.as_painted:
         return _as_painted(chain, first, request, phases)
     inner = None if bounds is None else bounds.within(window)
 
@@ -118,9 +119,9 @@ def _paint(
     """Design and paint one part of the photo."""
     part = subject if window == (0, 0, *subject.photo.size) else subject.part(window)
     frame = chain.frame(part, request)
-    brief = yield from chain.design(part, instruction, request, phases)
+    brief, queued = yield from _design(chain, part, frame, instruction, request, phases)
     yield from chain.enter("painter", phases, but=("encode",) if chain.has_latent(part, frame) else ())
-    source = yield from phases.once("encode", partial(chain.encode, part, frame))
+    source = yield from phases.once("encode", partial(chain.encode, part, frame, queued))
     noise = start_noise(request.seed, chain.shape(source))
     show: Show | None = None
     if request.previews:
@@ -132,6 +133,28 @@ def _paint(
     latent = yield from chain.paint(brief, source, noise, request, phases, show)
     pixels = yield from phases.once("decode", partial(chain.decode, latent))
     return Painting(part, window, frame, brief, pixels)
+
+
+def _design(
+    chain: Chain, part: Subject, frame: Frame, instruction: str, request: Request, phases: Phases
+) -> Generator[Event, None, tuple[Brief, Queued | None]]:
+    """Design one part of the photo. Once the plan's first token is there, the part is queued for the autoencoder: the
+    rest of the plan is bound by the memory's bandwidth and leaves the arithmetic free.
+    """
+    queued: Queued | None = None
+    work = chain.design(part, instruction, request, phases)
+    try:
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as end:
+                brief: Brief = end.value
+                return brief, queued
+            yield event
+            if event == Progress("plan", 1):
+                queued = phases.beside("encode", partial(chain.queue, part, frame, back=not request.as_painted))
+    finally:
+        work.close()
 
 
 def _carry(chain: Chain, painting: Painting, bounds: Bounds | None, request: Request) -> Carried:

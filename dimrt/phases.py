@@ -38,6 +38,13 @@ class Phases:
         yield self._finish(phase, start)
         return result
 
+    def beside(self, phase: str, work: Callable[[], Result]) -> Result:
+        """Work for a later phase in the middle of another one, without events; its time is the later phase's."""
+        start = time.perf_counter()
+        result = work()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+        return result
+
     def stream(
         self, phase: str, total: int | None, work: Generator[Event, None, Result]
     ) -> Generator[Event, None, Result]:

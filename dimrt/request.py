@@ -52,6 +52,11 @@ class Request:
     tile: int | None
     previews: bool
 
+    @property
+    def as_painted(self) -> bool:
+        """Whether the painted picture itself is the result."""
+        return self.composite == "none" or self.frame == "crop"
+
     def bounds(self, size: tuple[int, int]) -> Bounds | None:
         """What may change of an upright photo of (width, height); None for all of it.
 

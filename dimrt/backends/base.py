@@ -103,6 +103,9 @@ class Backend(Protocol):
     steady_rows: bool
     """Whether a row of `language` comes out the same to the bit, whichever rows are run with it, when an even number
     of rows is run."""
+    overlaps: bool
+    """Whether the painter's graphs run beside the designer's: a run of which everything is kept on the device is queued
+    and not waited for."""
 
     @property
     def target(self) -> Device | None:

@@ -109,6 +109,7 @@ class OrtBackend:
     Attributes:
         name: "onnxruntime" and the provider that the sessions really use.
         target: the processor; None for a GPU, whose memory ONNX Runtime doesn't tell.
+        overlaps: no; a run is over when it returns.
         steady_rows: on the processor. Its kernels have one order of summing for two rows or more and another one for
             a single row; those of quantized weights take rows in pairs, and the last one of an odd number by itself.
     """
@@ -135,6 +136,7 @@ class OrtBackend:
         self.name = f"onnxruntime {self._provider}"
         self.residency: Residency = "all"
         self.steady_rows = device == "cpu"
+        self.overlaps = False
         self.target: Device | None = Processor() if device == "cpu" else None
         available = ort.get_available_providers()
         if self._provider not in available:

@@ -37,9 +37,11 @@ class TensorRtBackend:
     Attributes:
         residency: as the target says.
         steady_rows: not known of a GPU's kernels, which are chosen by the number of rows.
+        overlaps: each role has a stream of its own.
     """
 
     steady_rows = False
+    overlaps = True
 
     def __init__(
         self,

@@ -128,8 +128,9 @@ class Binding:
         """Queue the call's work as it is."""
         self.runs += 1
         self._feed(call)
-        self._queue()
-        self._lane.sent()
+        self._send()
+        self._mark_sent()
+        self._execute()
 
     def replay(self, call: Call) -> None:
         """Queue the captured work for the call's values."""
@@ -137,7 +138,7 @@ class Binding:
             raise RuntimeError("nothing was captured")
         self._feed(call)
         self.graph.launch(self._lane.stream)
-        self._lane.sent()
+        self._mark_sent()
 
     def capture(self) -> None:
         """Capture the work between the copies of the moving inputs and the end, for `replay`.
@@ -147,6 +148,11 @@ class Binding:
         """
         with self._lane.memory.postponed():
             self.graph = self._lane.stream.capture(self._queue)
+
+    def _queue(self) -> None:
+        """What is captured."""
+        self._send()
+        self._execute()
 
     def fetch(self) -> dict[str, Array]:
         """The outputs for the host, once the work is done; to be asked right after a run."""
@@ -198,7 +204,9 @@ class Binding:
         lane = self._lane
         arrays = [call.host[name] for name in self._host_names]
         places = [self._arriving.slots[name].offset for name in self._host_names]
-        if self._pinned is None:
+        if not arrays:
+            self._source = 0  # nothing is sent, and what was sent before need not be waited for
+        elif self._pinned is None:
             self._source = lane.pack(arrays, places, self._sent_bytes).address
         else:
             lane.wait_until_sent()
@@ -212,10 +220,17 @@ class Binding:
         for tensor in (*call.bound.values(), *call.into.values()):
             tensor.use(lane.stream)
 
-    def _queue(self) -> None:
-        """Send, execute, fetch: what is captured."""
+    def _send(self) -> None:
         lane = self._lane
         lane.copy_in(self._inputs.use(lane.stream), self._source, self._sent_bytes)
+
+    def _mark_sent(self) -> None:
+        if self._sent_bytes:
+            self._lane.sent()
+
+    def _execute(self) -> None:
+        """Execute, and fetch what is for the host."""
+        lane = self._lane
         self._must(self._context.execute_async_v3(int(lane.stream.handle)), "could not be run")
         if self._fetched:
             lane.copy_out(self._landing().address, self._outputs.use(lane.stream), self._fetched_bytes)

@@ -75,7 +75,10 @@ class StandIn:
     def has_latent(self, part: Subject, frame: Any) -> bool:
         return False
 
-    def encode(self, part: Subject, frame: Any) -> NDArray[np.float32]:
+    def queue(self, part: Subject, frame: Any, *, back: bool) -> None:
+        return None
+
+    def encode(self, part: Subject, frame: Any, queued: None = None) -> NDArray[np.float32]:
         return to_painter(part.photo, frame)
 
     def shape(self, tensor: NDArray[np.float32]) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """The TensorRT backend on a stand-in GPU: the whole chain's numbers, what crosses to the host, what is replayed."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.backends.tensorrt import TensorRtBackend
 from dimrt.bundle import Bundle
 from dimrt.editor import Editor
-from dimrt.errors import InputError, ResourceError
-from dimrt.events import PlanText, Progress
+from dimrt.errors import Cancelled, InputError, ResourceError
+from dimrt.events import PlanReady, PlanText, Progress
 from dimrt.options import EditOptions
 from dimrt.result import EditResult
 
@@ -119,6 +120,49 @@ def test_what_crosses_to_the_host(gpu_editor: Editor, gpu: StandinGpu, nano: Bun
     assert out.count(latent) == 1  # the source's, which serves the next edit of the photo
 
 
+def test_the_photo_goes_through_the_autoencoder_beside_the_plan(
+    gpu_editor: Editor, gpu: StandinGpu, photo: NDArray[np.uint8]
+) -> None:
+    """Queued after the plan's first token; nothing waits for it until the plan is written."""
+    painter = gpu.cuda.streams[int(gpu_editor._backend._lanes["painter"].stream.handle)]
+    waiting: dict[int, int] = {}
+
+    def on_event(event: object) -> None:
+        if isinstance(event, Progress) and event.phase == "plan":
+            waiting[event.done] = len(painter.queue)
+        if isinstance(event, PlanReady):
+            assert "encode" not in gpu.library.executions
+
+    session = gpu_editor.open(photo)
+    session.edit(INSTRUCTION, OPTIONS, on_event=on_event)
+    assert waiting[1] == 0
+    assert all(count > 0 for token, count in waiting.items() if token > 1)
+    assert gpu.library.executions.count("encode") == 1
+    assert gpu.library.executions.count("decode") == 2
+    gpu.library.executions.clear()
+    session.edit("make it black and white", OPTIONS)
+    assert gpu.library.executions.count("encode") == 0
+    assert gpu.library.executions.count("decode") == 1
+
+
+def test_what_was_queued_for_a_cancelled_edit_is_dropped(
+    gpu_editor: Editor, gpu: StandinGpu, on_cpu: Editor, photo: NDArray[np.uint8]
+) -> None:
+    stop = threading.Event()
+
+    def on_event(event: object) -> None:
+        if event == Progress("plan", 3):
+            stop.set()
+
+    gpu_editor.edit(photo, INSTRUCTION, OPTIONS)
+    held = gpu_editor._backend._memory.live_bytes
+    with pytest.raises(Cancelled):
+        gpu_editor.edit(photo[::-1].copy(), INSTRUCTION, OPTIONS, on_event=on_event, cancel=stop)
+    assert gpu_editor._backend._memory.live_bytes == held
+    other = photo[:, ::-1].copy()
+    assert_same(gpu_editor.edit(other, INSTRUCTION, OPTIONS), on_cpu.edit(other, INSTRUCTION, OPTIONS))
+
+
 def tokens_read(events: list[object]) -> int:
     """Tokens of the plan that were read again: all but the last one allowed."""
     return min(sum(isinstance(event, Progress) and event.phase == "plan" for event in events), TOKENS - 1)
@@ -145,12 +189,12 @@ def test_how_kernels_are_compiled_and_captured(gpu_editor: Editor, gpu: StandinG
     assert found == [
         ("vision", "LAZY", "DISABLED"),
         ("language", "LAZY", "DISABLED"),
+        ("encode", "LAZY", "DISABLED"),
+        ("decode", "LAZY", "DISABLED"),
         ("language", "EAGER", "DISABLED"),
         ("connector", "LAZY", "DISABLED"),
-        ("encode", "LAZY", "DISABLED"),
         ("context", "LAZY", "DISABLED"),
         ("step", "LAZY", "WHOLE_GRAPH_CAPTURE"),
-        ("decode", "LAZY", "DISABLED"),
     ]
 
 
