@@ -53,6 +53,14 @@ def test_one_role_at_a_time_takes_the_larger_role(nano: Bundle) -> None:
     assert phased.peak < together.peak
 
 
+def test_on_a_gpu_both_roles_keep_their_scratch_memory(nano: Bundle) -> None:
+    gpu = count_bytes(nano, Setting((128, 128)), "tensorrt", None)
+    assert gpu.peak == gpu.overhead + gpu.of_role("designer") + gpu.of_role("painter")
+    assert gpu.peak > gpu.overhead + sum(use.weights + use.cache for use in gpu.uses) + max(
+        use.activations + use.tensors for use in gpu.uses
+    )
+
+
 @given(plan=st.integers(0, 150), more=st.integers(0, 50))
 def test_a_longer_plan_never_takes_less(plan: int, more: int) -> None:
     nano = Bundle.open(NANO, verify="layout")

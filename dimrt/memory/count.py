@@ -2,8 +2,9 @@
 
 Of each graph: its weights (the external data file), its activations (the largest of the manifest's polynomials at the
 asked shapes), its inputs and outputs, and for `language` the key/value cache. Within a role engines share one scratch
-area, so the largest activations count; designer and painter together, or one after the other ("phased"). The
-autoencoder takes a picture whole, or in tiles (`dimrt.tiles`): then its activations are those of one tile.
+area, so the largest activations count; designer and painter together, or one after the other ("phased"). On a GPU both
+roles work at once, and each keeps its scratch area. The autoencoder takes a picture whole, or in tiles (`dimrt.tiles`):
+then its activations are those of one tile.
 """
 
 from collections.abc import Mapping
@@ -43,11 +44,15 @@ class Use:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of every graph and of the whole chain against what is available; `advice` says what would fit."""
+    """Bytes of every graph and of the whole chain against what is available; `advice` says what would fit.
+
+    `at_once` says that roles that are loaded together also work at the same time.
+    """
 
     setting: Setting
     uses: tuple[Use, ...]
     overhead: int
+    at_once: bool
     available: int | None
     advice: tuple[str, ...] = ()
 
@@ -59,8 +64,11 @@ class Estimate:
     @property
     def peak(self) -> int:
         """The most that is held at once."""
+        roles = self.of_role("designer"), self.of_role("painter")
         if self.setting.residency == "phased":
-            return self.overhead + max(self.of_role("designer"), self.of_role("painter"))
+            return self.overhead + max(roles)
+        if self.at_once:
+            return self.overhead + sum(roles)
         held = sum(use.weights + use.cache for use in self.uses)
         return self.overhead + held + max((use.activations + use.tensors for use in self.uses), default=0)
 
@@ -97,7 +105,7 @@ def count_bytes(bundle: Bundle, setting: Setting, flavour: Flavour, available: i
                     cache=caches,
                 )
             )
-    return Estimate(setting, tuple(uses), OVERHEAD[flavour], available)
+    return Estimate(setting, tuple(uses), OVERHEAD[flavour], flavour != "onnxruntime", available)
 
 
 def _is_half(manifest: Manifest) -> bool:
