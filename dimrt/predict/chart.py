@@ -17,7 +17,7 @@ AXIS, AXIS_END = 250, 556
 TIME, SHARES, SHARES_END = 566, 656, 884
 TICKS = (1, 2, 5)
 MANY_TICKS = 9
-PHASES = ("vision", "plan", "condition", "encode", "paint", "decode")
+PHASES = ("vision", "plan", "condition", "encode", "paint", "decode", "composite")
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .title { font-size: 15px; font-weight: 600; }
@@ -27,10 +27,12 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .dot { fill: var(--mark); }
 .big .dot, .big .range { opacity: 0.25; }
 svg { --ink: #1d2126; --soft: #636b75; --grid: #e3e6ea; --mark: #2563a8; --paper: #ffffff;
-  --vision: #7a9cc6; --plan: #2563a8; --condition: #9fb8d6; --encode: #e3b778; --paint: #c9702a; --decode: #f0d3a8; }
+  --vision: #7a9cc6; --plan: #2563a8; --condition: #9fb8d6; --encode: #e3b778; --paint: #c9702a; --decode: #f0d3a8;
+  --composite: #f8ead4; }
 @media (prefers-color-scheme: dark) {
   svg { --ink: #e8eaed; --soft: #a2aab4; --grid: #343a42; --mark: #77aee8; --paper: #16191d;
-    --vision: #52779f; --plan: #77aee8; --condition: #3d5a7a; --encode: #9a7440; --paint: #e29350; --decode: #6d5433; }
+    --vision: #52779f; --plan: #77aee8; --condition: #3d5a7a; --encode: #9a7440; --paint: #e29350; --decode: #6d5433;
+    --composite: #4a3b28; }
 }
 """
 

@@ -145,7 +145,8 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
     """All runs of an edit, in order, under the names of its phases (`dimrt.chain`).
 
     The prefix that both turns share is read once, in the first that needs it. A cache that grows is counted at the
-    length it has on the way.
+    length it has on the way. What runs beside the plan on a GPU with room for both roles (`dimrt.editing`) is counted
+    as if it ran by itself: nobody has measured what is hidden there.
     """
     manifest = bundle.manifest
     at = axes(manifest, setting)
@@ -177,6 +178,8 @@ def edit_runs(bundle: Bundle, setting: Setting, steps: int, tokens_per_run: floa
     runs.append(Run("paint", "context", {**at["context"], "rows": rows}))
     runs.append(Run("paint", "step", {**at["step"], "rows": rows}, steps))
     runs.append(Run("decode", "decode", at["decode"], tiles))
+    if edits:
+        runs.append(Run("composite", "decode", at["decode"], tiles, kept=True))  # the photo's, to compare
     return runs
 
 

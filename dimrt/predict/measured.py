@@ -10,6 +10,9 @@ from dimrt.memory.setting import Setting
 from dimrt.predict.edit import Prediction, predict
 from dimrt.predict.rates import Rates
 
+MOSTLY_OUTSIDE = ("composite",)
+"""Phases whose time is mostly spent outside of graphs, which alone are predicted."""
+
 
 @dataclass(frozen=True)
 class MeasuredEdit:
@@ -66,11 +69,11 @@ class Held:
 
 
 def hold(prediction: Prediction, edit: MeasuredEdit) -> Held | None:
-    """Predicted and measured seconds, phase by phase; None where no phase is in both."""
+    """Predicted and measured seconds, phase by phase; None where no phase is in both that runs graphs above all."""
     both = {
         phase.name: (phase.time.seconds, edit.phases[phase.name])
         for phase in prediction.phases
-        if phase.name in edit.phases
+        if phase.name in edit.phases and phase.name not in MOSTLY_OUTSIDE
     }
     return Held(both) if both else None
 

@@ -42,6 +42,7 @@ def test_an_edit_runs_every_graph_as_often_as_the_chain_does(nano: Bundle) -> No
         ("paint", "context"): 1,
         ("paint", "step"): 3,
         ("decode", "decode"): 1,
+        ("composite", "decode"): 1,
     }
     language = [(run.phase, run.axes["tokens"], run.count) for run in runs if run.graph == "language"]
     prompts = Prompts(nano.tokenizer_path, nano.manifest.designer)
@@ -73,13 +74,21 @@ def test_the_times_are_those_of_the_runs(nano: Bundle, rates: Rates) -> None:
     assert found.seconds == pytest.approx(sum(each))
     assert sum(found.by_role) == pytest.approx(found.seconds)
     assert found.least < found.seconds < found.most and found.most / found.seconds == pytest.approx(found.error)
-    assert [phase.name for phase in found.phases] == ["vision", "plan", "condition", "encode", "paint", "decode"]
+    assert [phase.name for phase in found.phases] == [
+        "vision",
+        "plan",
+        "condition",
+        "encode",
+        "paint",
+        "decode",
+        "composite",
+    ]
 
 
 def test_the_next_edit_of_a_photo_reads_it_no_more(nano: Bundle, rates: Rates) -> None:
     found = predict(nano, rates, SETTING, steps=2)
     kept = [run for run in edit_runs(nano, SETTING, 2, 1.0) if run.kept]
-    assert [run.graph for run in kept] == ["vision", "language", "encode"]
+    assert [run.graph for run in kept] == ["vision", "language", "encode", "decode"]
     saved = sum(run_time(graph_work(nano, run.graph, run.axes), rates, found.efficiency).seconds for run in kept)
     assert found.again == pytest.approx(found.seconds - saved) and found.again < found.seconds
 

@@ -52,4 +52,5 @@ def test_what_makes_it_faster() -> None:
     assert predicted("orin-agx-64gb", "int8").seconds < predicted("orin-agx-64gb", "fp16").seconds
     small = predicted("orin-nano-super-8gb", wish=Wish(size=(512, 512)))
     whole = predicted("orin-nano-super-8gb", wish=Wish(size=(1024, 1024)))
-    assert small.phases[-1].name == "decode" and small.phases[-1].time.seconds < whole.phases[-1].time.seconds / 3
+    decoding = [next(p.time.seconds for p in found.phases if p.name == "decode") for found in (small, whole)]
+    assert decoding[0] < decoding[1] / 3
