@@ -65,8 +65,8 @@ def host(bundle: Bundle, rounds: int) -> dict[str, Any]:
         view = designer.view(picture)
         turn = designer.prompts.plan_turn(INSTRUCTION, len(picture.order))
         engine = backend.engine("language")
-        watched = Watched(engine._session)
-        engine._session = watched  # type: ignore[assignment]
+        watched = Watched(engine.session)
+        engine.session = watched  # type: ignore[assignment]
         best: dict[str, Any] = {}
         for number in range(rounds + 1):
             watched.seconds, watched.runs = 0.0, 0

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from gpu_torch import Sizes
 
 from dimrt import EditOptions, Editor
-from dimrt.backends.base import Backend, Engine, Tensor
+from dimrt.backends.base import Backend, Engine, Merged, Tensor
 from dimrt.photo.read import Photo
 
 
@@ -19,6 +19,10 @@ class WatchedEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> Merged:
+        """Every run is seen whole."""
+        return Merged(cast(Engine, self), feeds, into)
 
     def run(
         self, feeds: Mapping[str, Tensor], *, into: Mapping[str, Tensor] | None = None, keep: Collection[str] = ()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Array, Backend, Engine, Tensor
+from dimrt.backends.base import Array, Backend, BoundEngine, Engine, Tensor
 from dimrt.bundle import Bundle
 from dimrt.errors import InputError
 from dimrt.rope import rotary
@@ -39,13 +39,14 @@ class Kept:
 
 @dataclass
 class Cache:
-    """Keys and values on the device, `capacity` rows each, written in place by the graph.
+    """Keys and values on the device, `capacity` rows each, written in place by the graph that is bound to them.
 
     `turn` tells which of several users of the one cache of fixed length this is; None for a cache of its own.
     """
 
     capacity: int
     tensors: dict[str, Tensor]
+    graph: BoundEngine
     turn: int | None = None
 
 
@@ -88,7 +89,7 @@ class Language:
             if start is not None:
                 values[:, :, : start.rows] = start.tensors[name]
             tensors[name] = self._backend.to_device(values)
-        return Cache(capacity, tensors)
+        return Cache(capacity, tensors, self._bound(tensors))
 
     def keep(self, cache: Cache, rows: int) -> Kept:
         """The first `rows` rows of a cache, copied to the host or left in the one cache."""
@@ -153,7 +154,10 @@ class Language:
             shape = self._shape(length)
             self._fixed = {name: self._backend.zeros(shape, self._dtype) for name in self._names}
         self._turn += 1
-        return Cache(length, self._fixed, self._turn)
+        return Cache(length, self._fixed, self._bound(self._fixed), self._turn)
+
+    def _bound(self, tensors: dict[str, Tensor]) -> BoundEngine:
+        return self._engine.bind(tensors, {written: tensors[name] for name, written in self._written})
 
     def _rows(self, embeddings: Tensor, piece: slice) -> Tensor:
         """Some rows as [1, S, hidden_size]."""
@@ -174,7 +178,7 @@ class Language:
         mask = np.full((count, cache.capacity), MASKED, self._dtype)
         for row in range(count):
             mask[row, : start + row + 1] = 0
-        outputs: dict[str, Any] = self._engine.run(
+        outputs: dict[str, Any] = cache.graph.run(
             {
                 "embeddings": embeddings,
                 "cos": cos,
@@ -182,9 +186,7 @@ class Language:
                 "mask": mask[None, None],
                 "position": np.array([start], np.int64),
                 "rows": np.arange(max(count - asked, 0), count),
-                **cache.tensors,
             },
-            into={written: cache.tensors[name] for name, written in self._written},
             keep=("hidden",),
         )
         return outputs["hidden"], outputs["logits"][0]

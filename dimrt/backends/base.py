@@ -67,6 +67,13 @@ class Processor:
         return available_memory()
 
 
+class BoundEngine(Protocol):
+    """One graph, some of whose tensors are the same in every run."""
+
+    def run(self, feeds: Mapping[str, Tensor], *, keep: Collection[str] = ()) -> dict[str, Tensor]:
+        """Run once, with the inputs that aren't bound; see `Engine.run`."""
+
+
 class Engine(Protocol):
     """One graph, loaded."""
 
@@ -88,11 +95,29 @@ class Engine(Protocol):
             Every output not named in `into`.
         """
 
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> BoundEngine:
+        """The graph for runs that all have these inputs, on the device, and write these outputs in place; it holds on
+        to both.
+        """
+
     def limit(self, axis: str) -> int | None:
         """The longest a named dimension may be in one run; None when nothing bounds it."""
 
     def pinned(self, axis: str) -> int | None:
         """The one length that a named dimension of the contract has in this engine; None when it varies."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A `BoundEngine` for engines that gain nothing from knowing tensors before a run."""
+
+    engine: Engine
+    feeds: Mapping[str, Tensor]
+    into: Mapping[str, Tensor]
+
+    def run(self, feeds: Mapping[str, Tensor], *, keep: Collection[str] = ()) -> dict[str, Tensor]:
+        """Run once."""
+        return self.engine.run({**feeds, **self.feeds}, into=self.into, keep=keep)
 
 
 class Backend(Protocol):

@@ -35,8 +35,8 @@ def session_options(threads: Threads, device: str = "cpu") -> ort.SessionOptions
     """How every session runs, those that only measure too."""
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    # Every session has threads of its own, which otherwise
-    # go on spinning for tens of milliseconds while the next graph wants the cores.
+    # Every session has threads of its own, which by themselves spin for tens of milliseconds while the next graph
+    # wants the cores.
     options.add_session_config_entry(*(SPIN_SHORTLY if BOUNDS_SPINNING else ("session.force_spinning_stop", "1")))
     options.intra_op_num_threads = threads.count or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
@@ -60,11 +60,9 @@ class OrtEngine:
     """One loaded graph; see `dimrt.backends.base.Engine`."""
 
     def __init__(self, graph: str, session: ort.InferenceSession, device: str) -> None:
-        self._graph = graph
-        self._session = session
-        self._device = device
-        self._inputs = {node.name: _NUMPY_TYPES[node.type] for node in session.get_inputs()}
-        self._outputs = [node.name for node in session.get_outputs()]
+        self.graph, self.session, self.device = graph, session, device
+        self.inputs = {node.name: _NUMPY_TYPES[node.type] for node in session.get_inputs()}
+        self.outputs = [node.name for node in session.get_outputs()]
 
     def run(
         self,
@@ -74,8 +72,38 @@ class OrtEngine:
         keep: Collection[str] = (),
     ) -> dict[str, Tensor]:
         """Run once; outputs named in `into` are written in place, also over an input (the KV cache)."""
-        written = into or {}
-        binding = self._session.io_binding()
+        return self.bind({}, into or {}).run(feeds, keep=keep)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> "OrtBound":
+        """The graph with these tensors bound once: of `language` they are four a layer, each run."""
+        return OrtBound(self, feeds, into)
+
+    def limit(self, axis: str) -> int | None:
+        """Nothing bounds a run but memory."""
+        return None
+
+    def pinned(self, axis: str) -> int | None:
+        """Every named dimension varies."""
+        return None
+
+
+class OrtBound:
+    """One loaded graph with some tensors bound; see `dimrt.backends.base.BoundEngine`."""
+
+    def __init__(self, engine: OrtEngine, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+        self._engine = engine
+        self._binding = engine.session.io_binding()
+        for name, value in feeds.items():
+            self._binding.bind_ortvalue_input(name, value)
+        for name, value in into.items():
+            self._binding.bind_ortvalue_output(name, value)
+        self._inputs = {name: dtype for name, dtype in engine.inputs.items() if name not in feeds}
+        self._outputs = [name for name in engine.outputs if name not in into]
+        self._first = len(into)
+
+    def run(self, feeds: Mapping[str, Tensor], *, keep: Collection[str] = ()) -> dict[str, Tensor]:
+        """Run once."""
+        binding, device = self._binding, self._engine.device
         held: list[Array] = []  # the binding borrows numpy memory: keep it alive until the run is over
         for name, dtype in self._inputs.items():
             value: Any = feeds[name]
@@ -85,27 +113,15 @@ class OrtEngine:
                 array: Array = np.ascontiguousarray(value, dtype)
                 held.append(array)
                 binding.bind_cpu_input(name, array)
-        for name in self._outputs:
-            if name in written:
-                binding.bind_ortvalue_output(name, written[name])
-            else:
-                binding.bind_output(name, self._device if name in keep else "cpu")
-        with _memory_errors(self._graph):
-            self._session.run_with_iobinding(binding)
+        for name in self._outputs:  # each time, as a run would write over what the last one returned
+            binding.bind_output(name, device if name in keep else "cpu")
+        with _memory_errors(self._engine.graph):
+            self._engine.session.run_with_iobinding(binding)
         values = binding.get_outputs_as_ortvaluevector()  # wrapped one by one: most outputs may be a cache's
         results: dict[str, Tensor] = {}
-        for index, name in enumerate(self._outputs):
-            if name not in written:
-                results[name] = ort.OrtValue(values[index]) if name in keep else values[index].numpy()
+        for index, name in enumerate(self._outputs, self._first):
+            results[name] = ort.OrtValue(values[index]) if name in keep else values[index].numpy()
         return results
-
-    def limit(self, axis: str) -> int | None:
-        """Nothing bounds a run but memory."""
-        return None
-
-    def pinned(self, axis: str) -> int | None:
-        """Every named dimension varies."""
-        return None
 
 
 class OrtBackend:

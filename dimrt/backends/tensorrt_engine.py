@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dimrt.backends.base import Tensor
+from dimrt.backends.base import Merged, Tensor
 from dimrt.backends.cuda_memory import ALIGNMENT, Array, DeviceTensor
 from dimrt.backends.lane import Lane
 from dimrt.backends.tensorrt_binding import Binding, Call
@@ -76,6 +76,10 @@ class TensorRtEngine:
     def pinned(self, axis: str) -> int | None:
         """The length that a dimension of the contract has in this engine."""
         return self._pinned.get(axis)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> Merged:
+        """The engine with these tensors in every run; which ones lie where they did is seen from run to run."""
+        return Merged(self, feeds, into)
 
     def run(
         self,

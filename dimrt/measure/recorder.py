@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from dimrt.backends.base import Backend, Engine, Tensor
+from dimrt.backends.base import Backend, Engine, Merged, Tensor
 from dimrt.manifest import Graph
 
 
@@ -94,6 +94,10 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> Merged:
+        """Every run is seen whole."""
+        return Merged(cast(Engine, self), feeds, into)
 
     def run(self, feeds: Mapping[str, Tensor], **options: Any) -> dict[str, Tensor]:
         """As the engine."""

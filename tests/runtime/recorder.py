@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dimrt.backends.base import Array, Backend, Engine, Tensor
+from dimrt.backends.base import Array, Backend, Engine, Merged, Tensor
 
 
 class RecordingEngine:
@@ -20,6 +20,9 @@ class RecordingEngine:
         noted = {name: np.array(self._backend.to_host(value)) for name, value in feeds.items()}
         self._backend.runs.append((self._graph, noted))
         return self._engine.run(feeds, into=into, keep=keep)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> Merged:
+        return Merged(self, feeds, into)
 
     def limit(self, axis: str) -> int | None:
         return self._engine.limit(axis)
