@@ -29,6 +29,7 @@ class Phases:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.loading: dict[str, float] = {}
+        self._ahead: dict[str, float] = {}
 
     def once(self, phase: str, work: Callable[[], Result]) -> Generator[Event, None, Result]:
         """A phase without progress of its own."""
@@ -42,7 +43,7 @@ class Phases:
         """Work for a later phase in the middle of another one, without events; its time is the later phase's."""
         start = time.perf_counter()
         result = work()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+        self._ahead[phase] = time.perf_counter() - start
         return result
 
     def stream(
@@ -79,7 +80,7 @@ class Phases:
             yield from self.stream("load", len(graphs), work())
 
     def _finish(self, phase: str, start: float) -> PhaseFinished:
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start + self._ahead.pop(phase, 0.0)
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         return PhaseFinished(phase, seconds)
 
