@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dimrt.backends.base import Array, Backend, Engine, Tensor
+from dimrt.backends.base import Array, Backend, Engine, Merged, Tensor
 from dimrt.bundle import Bundle
 from dimrt.editor import Editor
 from dimrt.manifest import Graph
@@ -51,6 +51,10 @@ class MixedEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def bind(self, feeds: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> Merged:
+        """Every run passes the border."""
+        return Merged(self, feeds, into)
 
     def run(
         self, feeds: Mapping[str, Tensor], *, into: Mapping[str, Tensor] | None = None, keep: Collection[str] = ()
