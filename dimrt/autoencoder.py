@@ -47,13 +47,10 @@ class Autoencoder:
 
     def queue(self, subject: Subject, frame: Frame, *, back: bool) -> Queued | None:
         """Queue the photo's way to its latent, and `back` to pixels; None where it's kept, or goes in tiles."""
-        if self.has(subject, frame):
+        width, height = (side // self._factor for side in frame.size)
+        if self.has(subject, frame) or any(self._grid(graph, (height, width)) is not None for graph in CODERS):
             return None
-        pixels = to_painter(subject.photo, frame)
-        height, width = (side // self._factor for side in pixels.shape[2:])
-        if any(self._grid(graph, (height, width)) is not None for graph in CODERS):
-            return None
-        latent = self._run("encode", pixels)
+        latent = self._run("encode", to_painter(subject.photo, frame))
         return Queued(latent, self._run("decode", latent) if back else None)
 
     def encode(self, subject: Subject, frame: Frame, queued: Queued | None = None) -> Tensor:
