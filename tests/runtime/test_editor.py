@@ -269,6 +269,8 @@ def test_a_leading_line_break_leaves_a_condition(generate_bundle: Bundle, genera
 
 
 def test_generate(generate_bundle: Bundle, generate_backend: OrtBackend) -> None:
+    for graph in generate_bundle.manifest.graphs:
+        generate_backend.engine(graph)
     events: list[Event] = []
     result = Editor(generate_bundle, generate_backend).generate("a tree", EditOptions(steps=2), on_event=events.append)
     assert result.image.shape == (128, 128, 3)
