@@ -98,15 +98,15 @@ class ConsistencyDistillation(Distillation):
         latent, sigma = noised(target, self.draw(len(target), generator), generator)
         n, level = broad(norm(sigma)), broad(sigma)
         guided = self.teacher.velocity(latent, sigma, scene)
-        data, own, change = tangent(
-            self.student, latent, sigma, guided, scene, self.settings.tangent, self.settings.stride / LEVELS
-        )
+        found, velocity = predict(self.student, latent, sigma, scene)
+        data, own = found.detach(), velocity.detach()
+        stride = self.settings.stride / LEVELS
+        change = tangent(self.student, latent, sigma, guided, scene, data, self.settings.tangent, stride)
         near = (1 - level).square() / n * (guided - own)
         warm = min(1.0, (step + 1) / max(1, self.settings.warmup))
         g = near + warm * ((1 - level) * n * change - near)
         length = g.flatten(1).norm(dim=1)
         g = g / broad(length + self.settings.soft)
-        found, velocity = predict(self.student, latent, sigma, scene)
         if self.student.config.prediction == "residual":
             error = found - data + level / n * g
         else:

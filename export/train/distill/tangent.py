@@ -18,13 +18,14 @@ Way = Literal["jvp", "difference"]
 
 @torch.no_grad()
 def tangent(
-    painter: Painter, latent: Tensor, sigma: Tensor, velocity: Tensor, scene: Scene, way: Way, step: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Data prediction, velocity prediction and the data prediction's derivative in sigma, all [B, C, h, w].
+    painter: Painter, latent: Tensor, sigma: Tensor, velocity: Tensor, scene: Scene, data: Tensor, way: Way, step: float
+) -> Tensor:
+    """The data prediction's derivative in sigma, [B, C, h, w].
 
     Args:
         latent, sigma: where on the trajectory; [B, C, h, w] and [B].
         velocity: the teacher's there.
+        data: the painter's data prediction there, which a difference starts from.
         way: "jvp" is exact. "difference" is (f(x, sigma) - f(x - step v, sigma - step)) / step: it needs no forward
             derivatives of the network (FSDP and fused attention know none) and smooths over how the time embedding
             rings between the timesteps that were trained.
@@ -32,11 +33,13 @@ def tangent(
     """
     if way == "jvp":
         with plain_attention():
-            (data, own), (change, _) = torch.func.jvp(
-                lambda x, level: predict(painter, x, level, scene), (latent, sigma), (velocity, torch.ones_like(sigma))
+            _, change = torch.func.jvp(
+                lambda x, level: predict(painter, x, level, scene)[0],
+                (latent, sigma),
+                (velocity, torch.ones_like(sigma)),
             )
-        return data, own, change
-    data, own = predict(painter, latent, sigma, scene)
+        derivative: Tensor = change
+        return derivative
     back = torch.minimum(torch.full_like(sigma, step), sigma / 2)
     earlier, _ = predict(painter, latent - broad(back) * velocity, sigma - back, scene)
-    return data, own, (data - earlier) / broad(back)
+    return (data - earlier) / broad(back)
