@@ -38,8 +38,6 @@ from dimrt.photo.planes import box_mean
 
 KINDS = ("add", "adjust", "replace", "remove", "action")
 """Edits in one or two places."""
-PAINTED = ("adjust", "remove")
-"""Those of them that nano can do more often than not."""
 TIMES = (2, 4)
 """Sides of the photo, in sides of the painter's picture."""
 MARGIN = 0.02
@@ -167,14 +165,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "closeup.json")
     args = parser.parse_args(arguments)
     count = 1 if args.quick else args.cases
-    shown, painted = list(cases(KINDS, count, args.seed)), list(cases(PAINTED, 3 * count, args.seed + 1))
+    shown, painted = list(cases(KINDS, count, args.seed)), list(cases(KINDS, 3 * count, args.seed + 1))
     editor = Editor.load(args.bundle, device="cpu", threads=1)
     measured = {
         "resolution": {f"{times}x": resolution(editor, shown, times) for times in TIMES},
         "painting": {f"{TIMES[-1]}x": painting(editor, painted, TIMES[-1])},
     }
     facts = {"bundle": editor.bundle.manifest.name, "digest": editor.bundle.digest}
-    settings = {"kinds": KINDS, "painted": PAINTED, "cases": count, "seed": args.seed, **facts}
+    settings = {"kinds": KINDS, "cases": count, "seed": args.seed, **facts}
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "quick.json" if args.quick else args.out
         write_result("closeup", settings, measured, out)
