@@ -43,6 +43,7 @@ LESSONS = (
     Lesson("designer: hard references", "designer/hard/log.jsonl", "designer/tokens_right", complement=True),
     Lesson("painter: drawing", "drawing/run/log.jsonl", "painter/relative_error"),
     Lesson("painter: editing", "editing/run/log.jsonl", "painter/relative_error"),
+    Lesson("painter: practice", "editing/practice/log.jsonl", "painter/relative_error"),
 )
 CHARTS = {"designer": "tokens not foreseen", "painter": "relative error"}
 

@@ -80,7 +80,7 @@ def open_paintings(config: TrainConfig, processes: Processes, notify: Callable[[
             f"{root}: holds no designer; train it with `python -m dimrt.export.nano designer {root / 'designer'}`"
         )
     _make_paintings(root, stage, processes, notify)
-    return root, Paintings(stage.folder(root), stage.collection.shards)
+    return root, Paintings(stage.folder(root), stage.collection.shards, config.nano.emphasis)
 
 
 def _make_paintings(root: Path, stage: recipe.Stage, processes: Processes, notify: Callable[[str], None]) -> None:

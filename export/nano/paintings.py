@@ -5,7 +5,7 @@ passes over the same shards. A shard that is there is complete (folders appear b
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from dimrt.errors import InputError
 from dimrt.export.nano.autoencoder import Basis, project
 from dimrt.export.nano.cases import Case, Mixture, Stream, draw_case, generator
 from dimrt.export.nano.designer import embed_pictures, run_text, text_positions, view_pictures
@@ -155,12 +156,29 @@ EMPHASIS = {
     **dict.fromkeys((f"scene {name}" for name in FILTERS), 0.6),
 }
 """How often a case of this label is drawn, against one of any other. Easy tones less."""
+LABELS = {
+    "many",
+    "colour",
+    "size",
+    *(kind for kind in EDIT_TYPES if kind not in ("adjust", "style")),
+    *(f"{origin} {name}" for origin in ("scene", "photo") for name in FILTERS),
+}
+"""All that `label` says."""
 
 
 class Paintings:
-    """Random access to the shards of a folder (memory-mapped), each label's cases as often as EMPHASIS says."""
+    """Random access to the shards of a folder (memory-mapped), each label's cases as often as EMPHASIS says, or
+    `emphasis` where it has something else.
 
-    def __init__(self, folder: Path, shards: int) -> None:
+    Raises:
+        InputError: `emphasis` has a word that is no label.
+    """
+
+    def __init__(self, folder: Path, shards: int, emphasis: Mapping[str, float] | None = None) -> None:
+        self.emphasis = EMPHASIS | dict(emphasis or {})
+        if unknown := self.emphasis.keys() - LABELS:
+            names = ", ".join(sorted(LABELS))
+            raise InputError(f"nano.emphasis: {min(unknown)!r} is no label; there are {names}")
         self.latents, self.rows, self.starts, self.labels = [], [], [], []
         for shard in range(shards):
             content, conditions = folder / f"latents-{shard:03d}", folder / f"conditions-{shard:03d}"
@@ -180,7 +198,7 @@ class Paintings:
 
     def weights(self) -> Sequence[float]:
         """How often each case is drawn in an epoch."""
-        return [EMPHASIS.get(label, 1.0) for shard in self.labels for label in shard]
+        return [self.emphasis.get(label, 1.0) for shard in self.labels for label in shard]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The cases of these numbers."""

@@ -3,7 +3,8 @@
 folder/designer      the designer (see designer_training), frozen before the painter's conditions are written
 folder/dc-ae         the autoencoder, and basis.npz it was built from
 folder/<lesson>/     for each of the painter's lessons, its training set
-folder/<lesson>/run  and its run: the state and log of painter and connector, samples, checkpoint
+folder/<lesson>/run  and its run: the state and log of painter and connector, samples, checkpoint; the last lesson
+                     practises on the second one's set, in folder/editing/practice
 folder/checkpoint    the assembled DIM checkpoint, the student's teacher
 folder/student       the student's run; its checkpoint is what nano ships
 """
@@ -38,10 +39,11 @@ BASIS_CASES = 2000
 
 @dataclass(frozen=True)
 class Stage:
-    """One lesson of the painter: what it sees, and the preset of its run."""
+    """One lesson of the painter: what it sees, the preset of its run, and the run's folder beside what it sees."""
 
     collection: Collection
     preset: str
+    place: str = "run"
 
     def folder(self, root: Path) -> Path:
         """Where its training set stands."""
@@ -49,10 +51,14 @@ class Stage:
 
     def run(self, root: Path) -> Path:
         """The folder of its run."""
-        return self.folder(root) / "run"
+        return self.folder(root) / self.place
 
 
-STAGES = (Stage(DRAWING, "nano-drawing"), Stage(EDITING, "nano"))
+STAGES = (
+    Stage(DRAWING, "nano-drawing"),
+    Stage(EDITING, "nano"),
+    Stage(EDITING, "nano-practice", "practice"),
+)
 """The painter's lessons in order; each starts from the averaged weights of the one before."""
 
 Work = Callable[[int, int], None]

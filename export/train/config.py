@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from dimrt.errors import InputError
 from dimrt.export.train.data.spec import DataSpec, read_specs
@@ -31,6 +31,7 @@ PRESETS = (
     "dim-4.6b-edit",
     "nano-drawing",
     "nano",
+    "nano-practice",
     "dim-4.6b-sprint",
     "nano-sprint",
 )
@@ -43,11 +44,14 @@ _FIELD = re.compile(r"(?:unknown|required) field `([^`]*)`")
 class NanoSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The nano painter's lesson. `root` is the folder of `python -m dimrt.export.nano`, with its designer and
     autoencoder; paintings that aren't there yet are made first. `fresh` begins anew instead of from the lesson before.
+    `emphasis` says of labels (an edit type, `colour`, `size`, `photo blur`, …) how often their cases are drawn against
+    those of others, where it isn't as usual (`paintings.EMPHASIS`).
     """
 
     lesson: Literal["drawing", "editing"] = "editing"
     root: str | None = None
     fresh: bool = False
+    emphasis: dict[str, Annotated[float, Meta(ge=0)]] = {}
 
 
 class TrainConfig(Struct, frozen=True, forbid_unknown_fields=True):

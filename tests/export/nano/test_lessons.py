@@ -20,7 +20,8 @@ def test_each_lesson_has_a_preset_that_names_it():
     for stage in recipe.STAGES:
         assert load_config(stage.preset).nano.lesson == stage.collection.name
     assert load_config(recipe.STAGES[0].preset).nano.fresh
-    assert not load_config(recipe.STAGES[1].preset).nano.fresh
+    assert not any(load_config(stage.preset).nano.fresh for stage in recipe.STAGES[1:])
+    assert len({stage.run(Path()) for stage in recipe.STAGES}) == len(recipe.STAGES)
 
 
 def test_the_painter_of_the_last_lesson_begun_is_read(tmp_path: Path):
@@ -49,6 +50,9 @@ def test_paintings_are_examples_drawn_by_emphasis(tmp_path: Path):
     paintings = Paintings(tmp_path, 1)
     assert list(paintings.sizes()) == [(2, 2)] * 3
     assert list(paintings.weights()) == [EMPHASIS.get(label, 1.0) for label in labels]
+    assert list(Paintings(tmp_path, 1, {"remove": 3.0}).weights()) == [3.0, *paintings.weights()[1:]]
+    with pytest.raises(InputError, match="'removal' is no label; there are action"):
+        Paintings(tmp_path, 1, {"removal": 3.0})
     batch = paintings.batch([2, 0])
     assert batch.keys == ["scene sepia 2", "remove 0"]
     assert batch.mask.sum(1).tolist() == [4, 2]
