@@ -35,7 +35,7 @@ class Recipe:
     look_steps: int = 800
     look_batch: int = 64
     steps: int = 14000
-    hard_steps: int = 6000
+    hard_steps: int = 5000
     batch: int = 24
     warmup: int = 50
     seed: int = 0
