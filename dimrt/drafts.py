@@ -20,6 +20,8 @@ LIKELY = 0.2
 DOUBT = 1.0
 """Places added to those counted that continue in another way, divided by the length of the shared context: one place
 alone is no certainty, but nearly one where it shares a whole sentence."""
+ASKED = 32
+"""Places that are looked at, the newest."""
 KEPT = 32_768
 """Tokens of earlier plans that are kept, the newest: some 128 plans, 128 KB."""
 
@@ -52,18 +54,18 @@ class Drafts:
         """What may follow the last token, at least one guess."""
         text = self._text[: self._length]
         places, shared = self._places(text)
+        after = [text[place + 1 : place + 1 + MOST].tolist() for place in places[-ASKED:]]
         guesses: list[int] = []
         chance = 1.0
-        while len(places) and len(guesses) < MOST:
-            following = text[places + 1]
-            tokens, counts = np.unique(following, return_counts=True)
-            best = int(counts.argmax())
-            chance *= counts[best] / (len(places) + DOUBT / (shared + len(guesses)))
+        while after and len(guesses) < MOST:
+            depth = len(guesses)
+            following = [tokens[depth] for tokens in after]
+            best = max(dict.fromkeys(reversed(following)), key=following.count)
+            chance *= following.count(best) / (len(after) + DOUBT / (shared + depth))
             if guesses and chance < LIKELY:
                 break
-            guesses.append(int(tokens[best]))
-            places = places[following == tokens[best]] + 1
-            places = places[places < len(text) - 1]
+            guesses.append(best)
+            after = [tokens for tokens in after if tokens[depth] == best and len(tokens) > depth + 1]
         return guesses or [int(text[-1])]
 
     @staticmethod

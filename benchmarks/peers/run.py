@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from dimrt.manifest import GRAPHS
 
 HERE = sys.executable
 INSTRUCTION = "make it look like an old sepia photo"
+GUESSING, LATER = "dimrt, with guesses", "dimrt, with guesses from plans before"
+PLANNING = ("vision", "language")
 NO_TORCH = "PyTorch itself has no weight-only kernels of this precision on the CPU"
 
 
@@ -87,7 +90,8 @@ def cases(args: argparse.Namespace, folder: Path) -> Iterator[Case]:
         # Groups of 128 don't divide nano's widths, and it is bound by overhead, not by reading weights.
         for precision in ("fp32",) if name == "nano" else args.precisions:
             models.write_bundle(source, precision, ("language",), folder / name / f"bundle-{precision}")
-            yield designer_case(args, folder / name, name, precision, source.parts.designer.text_config.vocab_size)
+            case = designer_case(args, folder / name, name, precision, source.parts.designer.text_config.vocab_size)
+            yield with_guesses(args, case, folder / name) if name == "nano" else case
     for name in args.painters if "painter" in args.parts else ():
         for graph in pictures.GRAPHS:
             yield painter_case(args, folder / f"painter-{name}", name, graph)
@@ -133,12 +137,7 @@ def designer_case(args: argparse.Namespace, folder: Path, name: str, precision: 
         "prompt": np.random.default_rng(0).integers(20, vocabulary - 20, prompt).tolist(),
         "tokens": tokens,
     }
-    starts = {
-        "dimrt": here(args, "side_dimrt_text"),
-        "llama.cpp": there(args, "llama_cpp", "side_llama"),
-        "ONNX Runtime GenAI": there(args, "onnxruntime_genai", "side_ort_genai"),
-        "OpenVINO GenAI": there(args, "openvino", "side_openvino_text"),
-    }
+    starts = {"dimrt": here(args, "side_dimrt_text")} | text_peers(args)
     left_out = {}
     if precision == "fp32":
         starts |= {name: here(args, "side_torch_text") for name in ("torch eager", "torch compiled")}
@@ -147,6 +146,25 @@ def designer_case(args: argparse.Namespace, folder: Path, name: str, precision: 
     tasks = {side: task | {"compiled": side == "torch compiled"} for side in starts}
     settings = {"precision": precision, "prompt": prompt, "tokens": tokens, "cache": "prompt and tokens"}
     return Case(f"designer {name} {precision}", starts, tasks, left_out, settings)
+
+
+def with_guesses(args: argparse.Namespace, case: Case, folder: Path) -> Case:
+    """The comparison of nano's designer with two more sides, which write real plans and guess."""
+    scenes = models.write_scenes(folder / "scenes")
+    bundle = models.write_bundle(models.designer_source("nano", folder), "fp32", PLANNING, folder / "bundle-plans")
+    task = case.tasks["dimrt"] | {"bundle": str(bundle), "scenes": str(scenes)}
+    starts = dict.fromkeys((GUESSING, LATER), here(args, "side_dimrt_plan"))
+    tasks = {name: task | {"keeps": name == LATER} for name in starts}
+    return replace(case, starts={**case.starts, **starts}, tasks={**case.tasks, **tasks})
+
+
+def text_peers(args: argparse.Namespace) -> dict[str, Start]:
+    """The peers that read and write text."""
+    return {
+        "llama.cpp": there(args, "llama_cpp", "side_llama"),
+        "ONNX Runtime GenAI": there(args, "onnxruntime_genai", "side_ort_genai"),
+        "OpenVINO GenAI": there(args, "openvino", "side_openvino_text"),
+    }
 
 
 def painter_case(args: argparse.Namespace, folder: Path, name: str, graph: str) -> Case:
