@@ -55,7 +55,13 @@ def run(editor: Any, photo: Photo, args: argparse.Namespace) -> tuple[Any, list[
     pieces: list[str] = []
     start = time.perf_counter()
     if isinstance(editor, Editor):
-        options = EditOptions(steps=args.steps, guidance_scale=args.guidance, seed=args.seed, composite="none")
+        options = EditOptions(
+            steps=args.steps,
+            guidance_scale=args.guidance,
+            schedule="teacher",
+            seed=args.seed,
+            composite="none",
+        )
         result = editor.edit(
             photo,
             args.instruction,

@@ -54,7 +54,8 @@ def blank(manifest: Manifest) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def shortest(manifest: Manifest) -> EditOptions:
-    """Options of the least edit that runs every graph as an edit by default does."""
+    """Options of the least edit that runs every graph as an edit by default does, and the painter's step repeatedly."""
     few = manifest.schedule.distilled
-    steps = None if few is not None and few.timesteps else REPEATED
+    counts = sorted(len(row) for row in few.timesteps) if few is not None and few.timesteps else [REPEATED]
+    steps = next((count for count in counts if count >= REPEATED), None)
     return EditOptions(steps=steps, max_new_tokens=REPEATED, composite="none")

@@ -112,13 +112,19 @@ def edit_case(args: argparse.Namespace, folder: Path) -> Case:
     source = pictures.painter_source("nano")
     bundle = models.write_bundle(source, "fp32", GRAPHS, folder / "edit" / "bundle")
     common = {"bundle": str(bundle), "threads": args.threads, "instruction": INSTRUCTION, "seed": 233}
-    equal = common | {"steps": 30, "guidance": 7.5}
+    equal = common | {"steps": 30, "guidance": 7.5, "schedule": "teacher"}
     tasks = {
         "dimrt": equal | {"who": "dimrt", "differs": ""},
         "torch eager": equal | {"who": "eager", "differs": "the original's semantics: nothing is shared between turns"},
         "torch compiled": equal | {"who": "compiled", "differs": "as eager; vision, painter and autoencoder compiled"},
         STUDENT: common
-        | {"steps": 1, "guidance": 1.0, "who": "dimrt", "differs": "the student's one step, another picture"},
+        | {
+            "steps": 1,
+            "guidance": 1.0,
+            "schedule": "auto",
+            "who": "dimrt",
+            "differs": "the student's one step, another picture",
+        },
     }
     settings = {key: equal[key] for key in ("steps", "guidance", "instruction", "seed")}
     return Case("edit nano fp32", {name: here(args, "side_edit") for name in tasks}, tasks, {}, settings)

@@ -62,7 +62,11 @@ class Edit:
         pieces: list[str] = []
         if isinstance(self._editor, Editor):
             options = EditOptions(
-                steps=task["steps"], guidance_scale=task["guidance"], seed=task["seed"], composite="none"
+                steps=task["steps"],
+                guidance_scale=task["guidance"],
+                schedule=task["schedule"],
+                seed=task["seed"],
+                composite="none",
             )
             result = self._editor.edit(
                 photo,

@@ -12,6 +12,7 @@ from dimrt.editor import Editor
 
 GRAPHS = ["vision", "language", "connector", "encode", "context", "step", "decode"]
 QUICK = ("--device", "cpu", "--threads", 1, "--no-plan", "--composite", "none")
+GUIDED = ("--schedule", "teacher", "--guidance")
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_the_document_tells_what_was_loaded_and_how_guidance_went(dimrt: Dimrt, photo: Path, out: Path) -> None:
-    given = ("--steps", 2, "--guidance", 2, "--guidance-interval", "0.1,0.9", "--json")
+    given = ("--steps", 2, *GUIDED, 2, "--guidance-interval", "0.1,0.9", "--json")
     document = dimrt("edit", photo, "warmer", "-o", out, *QUICK, *given).document
     assert list(document["loading"]) == GRAPHS
     assert document["seconds"]["load"] == pytest.approx(sum(document["loading"].values()), abs=0.01)
@@ -41,8 +42,8 @@ def test_verbose_tells_the_phases_where_no_one_watches(dimrt: Dimrt, photo: Path
     [
         (("--guidance-interval", "0.2"), "--guidance-interval 0.2: give two noise levels"),
         (("--guidance-interval", "a,b"), "--guidance-interval a,b: give two noise levels"),
-        (("--guidance", 2, "--guidance-interval", "0.9,0.2"), "guidance_interval is 0.9 to 0.2"),
-        (("--guidance", 1, "--guidance-interval", "0.2,0.9"), "guidance_scale is 1; leave it out"),
+        ((*GUIDED, 2, "--guidance-interval", "0.9,0.2"), "guidance_interval is 0.9 to 0.2"),
+        ((*GUIDED, 1, "--guidance-interval", "0.2,0.9"), "guidance_scale is 1; leave it out"),
         (("--tile", 64), "takes pictures of 128 x 128 and no others"),
     ],
 )

@@ -76,7 +76,7 @@ def test_an_edit_is_the_cpus(on_gpu: Editor, on_cpu: Editor, photo: NDArray[np.u
 def test_replayed_runs_equal_plain_ones(
     nano: Bundle, engine_folder: Path, on_gpu: Editor, photo: NDArray[np.uint8]
 ) -> None:
-    options = EditOptions(steps=6, max_new_tokens=24)
+    options = EditOptions(steps=6, max_new_tokens=24, schedule="teacher")
     replayed = on_gpu.edit(photo, INSTRUCTION, options)
     backend = TensorRtBackend(nano, cache=engine_folder, build="never")
     assert backend.missing() == ()

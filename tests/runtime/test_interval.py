@@ -72,7 +72,14 @@ def test_outside_the_interval_a_step_runs_one_row_and_a_context_is_made_at_each_
 
 
 def test_an_edit_hands_the_interval_on_and_tells_it(nano: Bundle, recording: RecordingBackend) -> None:
-    options = EditOptions(steps=4, guidance_scale=3.0, guidance_interval=(0.0, 0.8), think=False, composite="none")
+    options = EditOptions(
+        steps=4,
+        guidance_scale=3.0,
+        guidance_interval=(0.0, 0.8),
+        schedule="teacher",
+        think=False,
+        composite="none",
+    )
     result = Editor(nano, recording).edit(np.full((64, 64, 3), 90, np.uint8), "make it red", options)
     assert result.guidance_interval == (0.0, 0.8)
     rows = [feeds["context"].shape[1] for feeds in recording.feeds("step")]
@@ -93,7 +100,7 @@ def test_an_edit_hands_the_interval_on_and_tells_it(nano: Bundle, recording: Rec
 )
 def test_what_is_no_interval_is_refused(nano: Bundle, value: Any, said: str) -> None:
     with pytest.raises(InputError, match="guidance_interval") as error:
-        resolve(EditOptions(guidance_scale=2, guidance_interval=value), nano.manifest)
+        resolve(EditOptions(guidance_scale=2, guidance_interval=value, schedule="teacher"), nano.manifest)
     assert said in str(error.value)
 
 

@@ -20,7 +20,7 @@ from dimrt.options import EditOptions
 from dimrt.result import EditResult
 
 INSTRUCTION = "make it red"
-OPTIONS = EditOptions(steps=4, max_new_tokens=12)
+OPTIONS = EditOptions(steps=4, max_new_tokens=12, schedule="teacher")
 TOKENS = 12
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 

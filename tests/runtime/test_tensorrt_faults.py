@@ -20,7 +20,7 @@ from dimrt.events import Event, PhaseStarted, Progress
 from dimrt.options import EditOptions
 
 INSTRUCTION = "make it red"
-QUICK = EditOptions(steps=3, max_new_tokens=4)
+QUICK = EditOptions(steps=3, max_new_tokens=4, schedule="teacher")
 PHASES = ("read", "vision", "plan", "condition", "encode", "paint", "decode", "composite")
 FULL = CUresult.CUDA_ERROR_OUT_OF_MEMORY
 FOR_EVER = 10**9

@@ -61,7 +61,13 @@ def test_it_prints_its_address_first_serves_and_ends_at_a_signal(number: int, tm
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
             assert client.get("/health").json()["status"] == "ok"
             photo = client.post("/v1/photos", files={"photo": ("x", png())}).json()["id"]
-            wish = {"photo": photo, "instructions": ["a-very-private-wish"], "steps": 500, "guidance_scale": 5}
+            wish = {
+                "photo": photo,
+                "instructions": ["a-very-private-wish"],
+                "steps": 500,
+                "guidance_scale": 5,
+                "schedule": "teacher",
+            }
             job = client.post("/v1/jobs", json=wish).json()["id"]
             with client.stream("GET", f"/v1/jobs/{job}/events") as events:
                 lines = events.iter_lines()

@@ -125,7 +125,7 @@ def test_a_region_reaches_the_editor_in_pixels(server: Running, region: object) 
 
 @pytest.mark.parametrize("interval", ["0.25,0.75", [0.25, 0.75]])
 def test_an_interval_of_guidance_reaches_the_editor(server: Running, interval: object) -> None:
-    job = server.add_job(server.add_photo(), guidance_scale=3, guidance_interval=interval)
+    job = server.add_job(server.add_photo(), guidance_scale=3, guidance_interval=interval, schedule="teacher")
     assert server.wait_over(job) == "done"
     assert server.editor.seen[0].guidance_interval == (0.25, 0.75)
 

@@ -132,7 +132,7 @@ def test_it_says_what_it_is() -> None:
 
 
 def test_an_edit_with_its_events(link: Link) -> None:
-    link.send(edit("a", events=True, options={"steps": 3, "seed": 7}), {"photo": png()})
+    link.send(edit("a", events=True, options={"steps": 2, "seed": 7}), {"photo": png()})
     messages = []
     while not messages or messages[-1].header["type"] == "event":
         message = link.take()
@@ -144,7 +144,7 @@ def test_an_edit_with_its_events(link: Link) -> None:
     assert "".join(m.header["event"]["text"] for m in messages[:-1] if m.header["event"]["type"] == "plan_text") == PLAN
     header, parts = messages[-1]
     assert (header["type"], header["id"], header["format"], header["notes"]) == ("result", "a", "PNG", [])
-    assert (header["result"]["seed"], header["result"]["steps"], header["result"]["width"]) == (7, 3, 16)
+    assert (header["result"]["seed"], header["result"]["steps"], header["result"]["width"]) == (7, 2, 16)
     assert list(header["result"]["seconds"]) == ["read", "paint"]
     assert np.array_equal(pixels_of(parts["image"]), 255 - PICTURE)
 
