@@ -4,12 +4,12 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from dimrt.cli.console import Console
-from dimrt.cli.options import apply, bundle_options, check_writable, json_option, quiet_option
+from dimrt.cli.options import apply, bundle_options, check_writable, json_option, quiet_option, schedule_option
 from dimrt.cli.running import Device
 from dimrt.errors import InputError
 from dimrt.files import atomic_write
@@ -66,6 +66,7 @@ class Reporter:
 @click.option("--graphs", metavar="NAMES", help="Graphs to measure by themselves, with commas [default: all].")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Painter steps [default: the bundle's].")
 @click.option("--guidance", type=click.FloatRange(min=0), metavar="X", help="Guidance scale [default: the bundle's].")
+@schedule_option
 @click.option("--plan-tokens", type=click.IntRange(min=1), metavar="N", help="Length of every plan [default: its own].")
 @click.option(
     "--rounds", type=click.IntRange(min=1), metavar="N", help="Photos, each edited twice [default: 10 to 64]."
@@ -87,6 +88,7 @@ def command(
     graphs: str | None,
     steps: int | None,
     guidance: float | None,
+    schedule: Literal["auto", "student", "teacher"],
     plan_tokens: int | None,
     rounds: int | None,
     sustained: float | None,
@@ -126,6 +128,7 @@ def command(
         threads=threads,
         steps=steps,
         guidance=guidance,
+        schedule=schedule,
         plan_tokens=plan_tokens,
     )
     console = Console(quiet=quiet, as_json=as_json)

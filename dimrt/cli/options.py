@@ -79,6 +79,14 @@ bundle_options = apply(
     click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: one a core]."),
 )
 
+schedule_option = click.option(
+    "--schedule",
+    type=click.Choice(["auto", "student", "teacher"]),
+    default="auto",
+    show_default=True,
+    help="Of a distilled painter: its own few steps, or its teacher's.",
+)
+
 painting_options = apply(
     click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Painter steps [default: the bundle's]."),
     click.option(
@@ -95,13 +103,7 @@ painting_options = apply(
         help="Guide only the steps at these noise levels (0 clean, 1 noise), such as 0.2,0.8; the others take half the "
         "time [default: all].",
     ),
-    click.option(
-        "--schedule",
-        type=click.Choice(["auto", "student", "teacher"]),
-        default="auto",
-        show_default=True,
-        help="Of a distilled painter: its own few steps, or its teacher's.",
-    ),
+    schedule_option,
     click.option(
         "--seed",
         type=click.IntRange(0, SEED_LIMIT),

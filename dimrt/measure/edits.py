@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dimrt.backends.base import Backend
 from dimrt.backends.choose import DeviceName, open_backend
@@ -22,7 +22,8 @@ class Case:
     Attributes:
         bundle: its folder.
         device, target, threads: as `dimrt.backends.choose.open_backend` takes them.
-        steps, guidance: of the painter; None for the bundle's own.
+        steps, guidance: of the painter; None for the schedule's own.
+        schedule: a distilled painter's own ("student", "auto") or its teacher's.
         plan_tokens: a plan's exact length; None leaves the end to the model.
     """
 
@@ -32,6 +33,7 @@ class Case:
     threads: int | None = None
     steps: int | None = None
     guidance: float | None = None
+    schedule: Literal["auto", "student", "teacher"] = "auto"
     plan_tokens: int | None = None
 
     def open(self, verify: Any = "full") -> Bundle:
@@ -46,7 +48,13 @@ class Case:
     @property
     def options(self) -> EditOptions:
         """Of each edit."""
-        return EditOptions(steps=self.steps, guidance_scale=self.guidance, max_new_tokens=self.plan_tokens, seed=0)
+        return EditOptions(
+            steps=self.steps,
+            guidance_scale=self.guidance,
+            schedule=self.schedule,
+            max_new_tokens=self.plan_tokens,
+            seed=0,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for a process of its own."""

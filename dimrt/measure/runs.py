@@ -19,6 +19,7 @@ from dimrt.measure.meters.power import find_meter, why_none
 from dimrt.measure.plan import Plan
 from dimrt.measure.recorder import Recorder
 from dimrt.measure.samples import summary
+from dimrt.request import resolve
 from dimrt.version import __version__
 
 FORMAT = 1
@@ -128,7 +129,7 @@ def _ceilings(backend: Backend, case: Case, plan: Plan) -> ceilings.Ceilings:
 def _head(case: Case, plan: Plan, bundle: Bundle, backend: Backend, command: str) -> dict[str, Any]:
     """What is known before anything is measured."""
     manifest = bundle.manifest
-    schedule = manifest.schedule
+    asked = resolve(case.options, manifest)
     return {
         "format": FORMAT,
         "dimrt": __version__,
@@ -148,8 +149,9 @@ def _head(case: Case, plan: Plan, bundle: Bundle, backend: Backend, command: str
             "device": case.device,
             "target": Path(case.target).name if case.target else None,
             "threads": case.threads,
-            "steps": case.steps or schedule.steps,
-            "guidance_scale": schedule.guidance_scale if case.guidance is None else case.guidance,
+            "steps": asked.steps,
+            "guidance_scale": asked.guidance_scale,
+            "schedule": asked.schedule,
             "side": manifest.resolution.side,
             "plan_tokens": case.plan_tokens,
             "photo": list(scene.SIZE),

@@ -171,11 +171,14 @@ def test_random_weights_write_plans_of_one_length(tmp_path: Path, monkeypatch: p
 @pytest.mark.usefixtures("small", "no_meter")
 def test_a_plan_of_asked_length_and_asked_steps() -> None:
     document = bench(
-        replace(CASE, plan_tokens=9, steps=4), replace(LEAST, graphs=("step",)), Listening(), "dimrt bench"
+        replace(CASE, plan_tokens=9, steps=3, schedule="teacher"),
+        replace(LEAST, graphs=("step",)),
+        Listening(),
+        "dimrt bench",
     )
     assert document["decode"]["tokens"] == [9]
-    assert document["settings"]["steps"] == 4
-    assert document["graphs"]["step"]["runs_per_edit"] == 4
+    assert document["settings"]["steps"] == 3
+    assert document["graphs"]["step"]["runs_per_edit"] == 3
 
 
 @pytest.mark.usefixtures("small")
