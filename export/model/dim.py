@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dimrt.export.model.assembly import DIM, Parts, empty_dim
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.config import encode_config
 from dimrt.export.model.names import TIED, source
+from dimrt.export.model.tensors import save_tensors
 from dimrt.files import atomic_folder
 
 __all__ = ["DIM", "Parts", "build_dim", "load_dim", "published_state", "save_dim"]
@@ -68,7 +68,7 @@ def save_dim(dim: DIM, folder: str | Path, *, dtype: torch.dtype | None = None, 
         replace: whether a folder with content is replaced. The new one is complete before the old one goes.
     """
     with atomic_folder(folder, replace=replace) as new:
-        save_file(published_state(dim, dtype), new / "model.safetensors", metadata={"format": "pt"})
+        save_tensors(published_state(dim, dtype), new / "model.safetensors")
         (new / "dim.json").write_bytes(encode_config(dim.config))
         (new / "qwen").mkdir()
         (new / "qwen" / "config.json").write_text(dim.parts.designer.to_json_string(), encoding="utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dimrt.export.model.assembly import meta_shapes
@@ -16,6 +15,7 @@ from dimrt.export.model.config import DIMConfig, encode_config
 from dimrt.export.model.dim import DESIGNER_FILES
 from dimrt.export.model.names import targets
 from dimrt.export.model.source import Source
+from dimrt.export.model.tensors import save_tensors
 from dimrt.files import atomic_folder
 
 SHARD_BYTES = 2 * 10**9
@@ -65,7 +65,7 @@ def write_checkpoint(source: Source, folder: Path) -> None:
     with atomic_folder(folder, replace=True) as new:
         places, total = {}, 0
         for number, shard in enumerate(_shards(source)):
-            save_file(shard, new / _file(number), metadata={"format": "pt"})
+            save_tensors(shard, new / _file(number))
             places |= dict.fromkeys(shard, number)
             total += sum(tensor.nbytes for tensor in shard.values())
         _name_weights(new, places, total)

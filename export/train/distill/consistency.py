@@ -19,6 +19,10 @@ Left out, and why:
   two timesteps, and between them nothing was ever trained. `tangent = "difference"` therefore takes the derivative over
   a few whole timesteps, all of which the teacher knows: it is the default, and benchmarks/distill_choice.py shows both.
 - Guidance as an input: the graph has none (see `network.Teacher`).
+
+A velocity painter's data prediction is its input where the noise ends, f(x, 0) = x, which alone makes the loss have one
+solution. A residual painter predicts data without its input and has no such tie: with the tangent at full weight it
+drifts (nano's README has the figures), so its preset keeps the warm-up longer than the run.
 """
 
 from typing import TYPE_CHECKING, Annotated

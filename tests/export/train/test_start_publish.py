@@ -13,6 +13,7 @@ from dimrt.errors import CheckpointError, InputError
 from dimrt.export.model.checkpoint import Checkpoint
 from dimrt.export.model.config import encode_config
 from dimrt.export.model.dim import load_dim
+from dimrt.export.model.tensors import save_tensors
 from dimrt.export.train import publish, start
 from dimrt.export.train.publish import Trained, write_checkpoint
 from dimrt.export.train.start import ModelSettings, SanaStart, load_trainable, open_start
@@ -111,3 +112,9 @@ def test_text_to_image_starts_from_sana_with_a_fresh_connector(
     with pytest.raises(CheckpointError, match=r"patch_embed\.proj\.weight"):
         open_start(settings, "text-to-image", 7)
     shutil.rmtree(tmp_path / "sana")
+
+
+def test_weights_are_as_readable_as_any_new_file(tmp_path: Path):
+    (tmp_path / "other").touch()
+    save_tensors({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
