@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from dimrt.bundle import NANO, Bundle, write_manifest
 from dimrt.editor import Editor
 from dimrt.photo.read import read_photo
 from dimrt.worker import client
@@ -78,7 +80,8 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(reason)
     home = tmp_path_factory.mktemp("krita")
     data, config = home / "data", home / "config"
-    install(data / "krita", config / "kritarc", sys.executable, "-m", "dimrt.cli", "worker", "--threads", "1")
+    worker = (sys.executable, "-m", "dimrt.cli", "worker", "--threads", "1", "--bundle", str(lasting(home / "bundle")))
+    install(data / "krita", config / "kritarc", *worker)
     shutil.copytree(DRIVE, data / "krita" / "pykrita", dirs_exist_ok=True)
     with (config / "kritarc").open("a") as settings:
         settings.write("enable_dimrt_drive=true\n")
@@ -101,6 +104,16 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def lasting(folder: Path) -> Path:
+    """nano with so many steps that an edit still runs when somebody cancels it."""
+    shutil.copytree(NANO, folder)
+    manifest = Bundle.open(folder, verify="layout").manifest
+    (folder / "manifest.json").unlink()
+    schedule = msgspec.structs.replace(manifest.schedule, steps=400, distilled=None)
+    write_manifest(folder, msgspec.structs.replace(manifest, schedule=schedule))
+    return folder
+
+
 def picture() -> Image.Image:
     rows, columns = np.mgrid[0:96, 0:128]
     pixels = np.stack([rows * 2, columns, (rows + columns) % 256], axis=2).astype(np.uint8)
@@ -120,7 +133,7 @@ def test_krita_edits_the_document(driven: Path) -> None:
     assert report["layers"][0] == f"dimrt: {WORDS}"
     assert report["statuses"][0] == "Added as a new layer"
     source = read_photo(driven / "photo.png")
-    expected = Editor.load(device="cpu", threads=1, verify="layout").edit(source, WORDS).image
+    expected = Editor.load(driven.parent / "bundle", device="cpu", threads=1, verify="layout").edit(source, WORDS).image
     whole = layer(driven, "whole")
     assert (whole[..., 3] == 255).all()
     assert np.abs(whole[..., :3].astype(int) - expected).max() <= 1
