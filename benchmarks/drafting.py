@@ -17,7 +17,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from common import RESULTS, write_result
@@ -26,6 +26,9 @@ from dimrt.bundle import NANO, Bundle
 from dimrt.drafts import CONTEXT, DOUBT, KEPT, LIKELY, MOST, Drafts
 from dimrt.export.model.published import REQUEST
 from dimrt.prompt import Ids, Prompts
+
+if TYPE_CHECKING:
+    from dimrt.export.nano.cases import Case
 
 WORDS = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9]+|\s+")
 EARLIER = (0, 8, 32, 128)
@@ -50,14 +53,18 @@ def from_file(path: Path, field: str) -> Pairs:
     return [(row["instruction"], row[field]) for row in rows if row.get(field)]
 
 
-def of_nano(count: int) -> Pairs:
-    """Held-out cases of nano's scenes with their true plans."""
+def nano_scenes(count: int) -> "list[Case]":
+    """Held-out cases of nano's scenes, of each edit type in turn."""
     from dimrt.export.nano.cases import generator, scene_case
     from dimrt.export.nano.edits import EDIT_TYPES
 
     kinds = [EDIT_TYPES[number % len(EDIT_TYPES)] for number in range(count)]
-    cases = [scene_case(generator("held-out", 5, number), kind, ITEMS) for number, kind in enumerate(kinds)]
-    return [(case.instruction, case.plan.text()) for case in cases]
+    return [scene_case(generator("held-out", 5, number), kind, ITEMS) for number, kind in enumerate(kinds)]
+
+
+def of_nano(count: int) -> Pairs:
+    """Instructions and true plans of nano's scenes."""
+    return [(case.instruction, case.plan.text()) for case in nano_scenes(count)]
 
 
 def confirmed(pairs: Pairs, encode: Encode, request: str, earlier: int, count: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from drafting import nano_scenes
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Qwen2_5_VLConfig, Qwen2Config, Qwen2ForCausalLM
 
@@ -29,8 +30,6 @@ from dimrt.export.model.assembly import Parts
 from dimrt.export.model.checkpoint import Checkpoint, read_parts
 from dimrt.export.model.random import RandomCheckpoint
 from dimrt.export.model.source import Source, load_part
-from dimrt.export.nano.cases import generator, scene_case
-from dimrt.export.nano.edits import EDIT_TYPES
 from dimrt.export.pipeline import NANO
 from dimrt.export.precision import load_recipe
 from dimrt.export.ranges import assumed_ranges
@@ -42,8 +41,8 @@ from dimrt.manifest import FORMAT_VERSION, Graph, Manifest, Measured, Provenance
 RECIPES = {"fp32": "fp32-cpu", "int8": "int8-cpu", "int4": "int4-cpu"}
 """What each precision is called among dimrt's recipes."""
 VOCABULARY = 32_000
-ITEMS = (0.4, 0.35, 0.15, 0.1)
-"""Shares of scenes with one, two, three and four items."""
+SCENES = 18
+"""Of nano, whose plans are written."""
 SPECIALS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -162,11 +161,9 @@ def write_library_folders(source: Source, folder: Path) -> None:
 
 
 def write_scenes(folder: Path) -> Path:
-    """Held-out scenes, two of each edit type in turn: `pictures.npy` uint8 [n, h, w, 3] and `instructions.json`."""
+    """Held-out scenes, two of each edit type: `pictures.npy` uint8 [n, h, w, 3] and `instructions.json`."""
     if not (folder / "instructions.json").is_file():
-        cases = [
-            scene_case(generator("held-out", 5, number), kind, ITEMS) for number, kind in enumerate((*EDIT_TYPES,) * 2)
-        ]
+        cases = nano_scenes(SCENES)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "pictures.npy", np.stack([case.source for case in cases]))
         (folder / "instructions.json").write_text(json.dumps([case.instruction for case in cases]), encoding="utf-8")
