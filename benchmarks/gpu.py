@@ -164,7 +164,7 @@ def open_editor(args: argparse.Namespace, bundle: Bundle) -> tuple[Editor, dict[
 def compare(args: argparse.Namespace, bundle: Bundle, reference: Mapping[str, float]) -> dict[str, Any]:
     """Graphs and whole edits of all sides."""
     editor, refused = open_editor(args, bundle)
-    options = EditOptions(steps=args.steps, max_new_tokens=args.tokens, composite="none", seed=1)
+    options = EditOptions(steps=args.steps, schedule="teacher", max_new_tokens=args.tokens, composite="none", seed=1)
     photo = read_photo(PHOTO)
     dimrt = DimrtSide(editor, photo, INSTRUCTION, options)
     dim = original = None
