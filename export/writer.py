@@ -57,7 +57,7 @@ class Writer:
         if self.recipe.rules:
             made = quantize(model, made, definition.name, self.recipe, self.statistics)
         if self.recipe.runtime == "onnxruntime":
-            use_own_kernels(model)
+            made = use_own_kernels(model, made)
         return model, made
 
     def write_graph(self, definition: GraphDefinition, folder: Path) -> dict[str, FileRecord]:

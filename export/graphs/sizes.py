@@ -69,8 +69,16 @@ class Sizes:
                 query, keys = node.inputs[0], node.inputs[3]
             case _:
                 return {}
-        rows = polynomial.scaled(self.elements(query), 1 / self.side(keys, 3)[()])
+        rows = polynomial.scaled(self.elements(query), _queries(node) / self.side(keys, 3)[()])
         return polynomial.product([rows, self.side(keys, 2)])
+
+
+def _queries(node: ir.Node) -> Fraction:
+    """Share of queries in an attention's first input, which may hold keys and values too."""
+    if node.op_type == "Attention" or node.inputs[1] is not None:
+        return Fraction(1)
+    heads, kv_heads = (node.attributes[name].as_int() for name in ("num_heads", "kv_num_heads"))
+    return Fraction(heads, heads + 2 * kv_heads)
 
 
 def _symbols(graph: ir.Graph) -> dict[str, Polynomial]:

@@ -68,8 +68,8 @@ def test_torch_counts_the_same(dim: DIM, name: str) -> None:
 
 def test_own_operators_have_as_much_to_do_and_no_fewer_scores_to_hold(dim: DIM) -> None:
     _, plain, _ = traced(dim, "language", FP32)
-    _, own, _ = traced(dim, "language", FP32)
-    use_own_kernels(own)
+    _, own, made = traced(dim, "language", FP32)
+    use_own_kernels(own, made)
     kinds = {node.op_type for node in own.graph}
     assert "GroupQueryAttention" in kinds and not kinds & {"Attention", "TensorScatter"}
     assert [value.name for value in own.graph.inputs] == [value.name for value in plain.graph.inputs]
@@ -82,9 +82,9 @@ def test_own_operators_have_as_much_to_do_and_no_fewer_scores_to_hold(dim: DIM) 
 
 @pytest.mark.parametrize("name", ["vision", "connector", "step"])
 def test_graphs_without_a_cache_have_no_other_operators(dim: DIM, name: str) -> None:
-    _, model, _ = traced(dim, name, FP32)
+    _, model, made = traced(dim, name, FP32)
     before = [node.op_type for node in model.graph]
-    use_own_kernels(model)
+    assert use_own_kernels(model, made) is made
     assert [node.op_type for node in model.graph] == before and list(model.opset_imports) == [""]
 
 
