@@ -1,14 +1,16 @@
 """`encode` and `decode`: the library's own encoder and decoder, made safe to export.
 
-Only what the export demands is replaced in a copy: norms (float32, one node), linear attention (float32 sums, a floor
-in place of a tiny eps), linear layers (weights as [in, out]).
+Replaced in a copy is what the export demands: norms (float32, one node), linear attention (float32 sums, a floor in
+place of a tiny eps), linear layers (weights as [in, out]); and what ONNX has better operators for: going down a size.
 """
 
 import copy
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderDC
 from diffusers.models.attention_processor import SanaMultiscaleLinearAttention
+from diffusers.models.autoencoders.autoencoder_dc import DCDownBlock2d
 from diffusers.models.normalization import RMSNorm
 from torch import Tensor, nn
 from torch.export import Dim
@@ -44,6 +46,47 @@ class LinearAttention:
         return out + x if attn.residual_connection else out
 
 
+class DownBlock(nn.Module):
+    """The library's step to half the size: a convolution, and beside it the pixels moved into channels and averaged.
+
+    What is averaged needn't be moved first. ONNX Runtime's transpose of six axes, which moving is otherwise, takes five
+    times as long as its SpaceToDepth (256 channels of 256 x 256).
+    """
+
+    def __init__(self, block: DCDownBlock2d) -> None:
+        super().__init__()
+        self.conv, self.moves, self.shortcut = block.conv, block.downsample, block.shortcut
+        self.factor, self.group = block.factor, block.group_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B,C,h,w] -> [B,C',h/f,w/f]."""
+        half = self.conv(x)
+        half = pixels_to_channels(half, self.factor) if self.moves else half
+        return half + self.averaged(x) if self.shortcut else half
+
+    def averaged(self, x: Tensor) -> Tensor:
+        """Means of `group` neighbours in [B, C f f, h/f, w/f], whose channels count channel, row and column in turn."""
+        f = self.factor
+        if self.group == f * f:
+            return F.avg_pool2d(x, f)
+        if self.group == f:
+            return F.avg_pool2d(x, (1, f)).unflatten(2, (-1, f)).transpose(2, 3).flatten(1, 2)
+        moved = pixels_to_channels(x, f)
+        return moved if self.group == 1 else moved.unflatten(1, (-1, self.group)).mean(2)
+
+
+def pixels_to_channels(x: Tensor, factor: int) -> Tensor:
+    """`pixel_unshuffle`: [B,C,h,w] -> [B, C f f, h/f, w/f]; in a graph SpaceToDepth and a swap of whole planes."""
+    if not torch.compiler.is_exporting():
+        return F.pixel_unshuffle(x, factor)
+    batch, channels, height, width = x.shape
+    shape = (batch, factor * factor * channels, height // factor, width // factor)
+    attributes = {"blocksize": factor}
+    blocks = torch.onnx.ops.symbolic("SpaceToDepth", (x,), attrs=attributes, dtype=x.dtype, shape=shape, version=13)
+    blocks = blocks.to(x.device)  # what the exporter makes stands on the CPU, the traced module on no device
+    return blocks.unflatten(1, (factor * factor, channels)).transpose(1, 2).flatten(1, 2)
+
+
 def exportable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy of an encoder or decoder in `dtype`, with norms, linear layers and attention replaced."""
     module = copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
@@ -53,6 +96,8 @@ def exportable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
                 setattr(parent, name, SameTypeNorm(child.weight, child.eps, child.bias))
             elif isinstance(child, nn.Linear):
                 setattr(parent, name, Dense.of(child, dtype))
+            elif isinstance(child, DCDownBlock2d):
+                setattr(parent, name, DownBlock(child))
         if isinstance(parent, SanaMultiscaleLinearAttention):
             parent.processor = LinearAttention()
         if isinstance(parent, nn.Conv2d):
