@@ -36,8 +36,8 @@ from dimrt.predict.recipes import FILE as SHARES
 
 UNKNOWN = "0" * 64
 """The sum of a file that was never made."""
-QUANTIZED = ("int8", "int4", "fp8")
-"""Recipes whose shares are written; those for processors follow from them."""
+QUANTIZED = ("int8", "int4", "fp8", "int8-cpu", "int4-cpu")
+"""Recipes whose shares are written."""
 COMPUTED: Mapping[Format, str] = {"w8a8": "int8", "fp8": "fp8"}
 """Formats of weights and activations, which the product is then computed in."""
 HALF_BYTES = 2
@@ -104,9 +104,9 @@ def shares(made: Mapping[str, Part], sizes: Mapping[str, Mapping[str, int]], rec
                 continue
             rows, columns = (int(side) for side in product.node.inputs[1].shape)
             size -= rows * columns * HALF_BYTES - _quantized_bytes(rule, rows, columns)
-            if rule.format in COMPUTED:
+            form = "int8" if recipe.runtime == "onnxruntime" else COMPUTED.get(rule.format)  # as in `graphs.work`
+            if form is not None:
                 elements = polynomial.named(counted.elements(product.node.outputs[0]))
-                form = COMPUTED[rule.format]
                 moved[form] = moved.get(form, 0.0) + MULTIPLY_ADD * rows * evaluate(elements, sizes[name])
         if size != part.size:
             operations = {form: round(count / whole, 3) for form, count in moved.items()}

@@ -49,7 +49,7 @@ def in_recipe(manifest: Manifest, recipe: str) -> Manifest:
             f"give a bundle exported with --{BASE}"
         )
     wide = recipe.endswith(ON_PROCESSOR) or recipe == "fp32"
-    changed = shares().get(recipe.removesuffix(ON_PROCESSOR), {})
+    changed = shares().get(recipe, {})
     graphs, files = dict(manifest.graphs), dict(manifest.files)
     for name, graph in manifest.graphs.items():
         share = changed.get(name, Share())

@@ -98,3 +98,11 @@ def test_quantized_products_count_in_their_format(dim: DIM, form: str, expected:
         model, made, "connector", recipe_of(FP16, Rule("*", "*", form, scaling=False)), made_up(model, "connector")
     )
     assert work(model).operations == {expected: work(plain).operations["float16"]}
+
+
+@pytest.mark.parametrize("form", ["w8a16", "w4a16"])
+def test_a_processor_rounds_what_meets_quantized_weights(dim: DIM, form: str) -> None:
+    _, plain, _ = traced(dim, "connector", FP32)
+    _, model, made = traced(dim, "connector", FP32)
+    quantize(model, made, "connector", recipe_of(FP32, Rule("*", "*", form)), None)
+    assert work(model).operations == {"int8": work(plain).operations["float32"]}
