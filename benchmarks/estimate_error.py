@@ -7,7 +7,9 @@ without any figure of its model (of its device, where a family has few models), 
 or one like it.
 
     python benchmarks/estimate_error.py                                      # compare with what is committed
-    python benchmarks/estimate_error.py --bench cpu.json --write             # fit, and write efficiency.toml
+    python benchmarks/estimate_error.py --bench benchmarks/results/bench-wide-*.json --bundle two-layers --write
+
+fits, and writes efficiency.toml; the bundle, which `benchmarks/shallow_bundle.py` makes, is for whole edits.
 """
 
 import argparse
@@ -40,6 +42,8 @@ the one with sums in float32, half of what its tensor cores do; int8's rate is t
 practice."""
 STREAMED = 0.7
 """Share of the bandwidth that a processor's kernels reach, assumed where every graph's weights fit into its cache."""
+INT8 = 0.4
+"""Where the search for a processor's share in int8 begins."""
 OF_SHEET = 0.8
 """What a processor's measured ceilings are of its data sheet's rates; an assumption."""
 NINE_OF_TEN = 0.9
@@ -85,10 +89,12 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
     processor = family.name == PROCESSOR
 
     def made(values: Sequence[float]) -> Efficiency:
-        bandwidth, arithmetic, start, unfused = values
+        bandwidth, arithmetic, start, unfused, *quantized = values
         shares = {"other": _short(arithmetic)}
         guessed = QUANTIZED.get(family.name, {})
         shares |= {form: _short(part * arithmetic) for form, part in guessed.items()}
+        if quantized:
+            shares["int8"] = _short(quantized[0])
         return Efficiency(
             family.name,
             family.basis,
@@ -106,9 +112,13 @@ def fit(family: Family, figures: Sequence[Figure], source: str = "") -> Efficien
 
     if not processor:
         return made(search(loss, [0.6, 0.4, 2e-4, UNFUSED], [SHARE, SHARE, START_S, (UNFUSED, UNFUSED)]))
+    works = [work for figure in figures for work, _ in figure.pieces]
     streams = any(work.weights > figure.rates.cache for figure in figures for work, _ in figure.pieces)
     bandwidth = SHARE if streams else (STREAMED, STREAMED)
-    return made(search(loss, [STREAMED, 0.8, 1e-4, 0.3], [bandwidth, SHARE, START_S, (0.01, 4.0)]))
+    begin, bounds = [STREAMED, 0.8, 1e-4, 0.3], [bandwidth, SHARE, START_S, (0.01, 4.0)]
+    if any("int8" in work.operations for work in works):
+        begin, bounds = [*begin, INT8], [*bounds, SHARE]
+    return made(search(loss, begin, bounds))
 
 
 def search(
@@ -210,7 +220,7 @@ def _short(number: float) -> float:
 def main() -> None:
     """Fit, compare, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bench", type=Path, action="append", default=[], help="a document of `dimrt bench`")
+    parser.add_argument("--bench", type=Path, nargs="*", default=[], help="documents of `dimrt bench`")
     parser.add_argument("--bundle", help="the bundle that the documents are of [default: nano]")
     parser.add_argument("--write", action="store_true", help="write dimrt/predict/efficiency.toml")
     parser.add_argument("--out", type=Path)

@@ -68,7 +68,7 @@ def test_only_int8_and_fp8_arithmetic_moves(nano: Bundle) -> None:
     assert "int8" in operations(in_recipe(nano.manifest, "int8"), "step")
     assert "fp8" in operations(in_recipe(nano.manifest, "fp8"), "language")
     assert set(operations(in_recipe(nano.manifest, "int8-cpu"), "step")) == {"float32", "int8"}
-    assert set(operations(in_recipe(nano.manifest, "int4-cpu"), "language")) == {"float32", "int8"}  # rounded on the way
+    assert set(operations(in_recipe(nano.manifest, "int4-cpu"), "language")) == {"float32", "int8"}
 
 
 def test_a_processors_recipe_has_no_half_precision_left(nano: Bundle) -> None:
