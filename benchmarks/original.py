@@ -72,7 +72,7 @@ class Original:
         limit = max_new_tokens or self.facts.designer.decoding.max_new_tokens
         picture, image_tokens = self._timed("preprocess", lambda: self._picture(photo))
         plan = self._timed("plan", lambda: self._plan(instruction, picture, image_tokens, limit))
-        text = self.prompts.decode(np.array(plan)).strip()
+        text = self.prompts.decode(np.array(plan)).strip() or instruction  # random weights may write nothing readable
         condition = self._timed("condition", lambda: self._condition(text, picture, image_tokens))
         source = self._timed("encode", lambda: self._encode(photo))
         latent = self._timed("paint", lambda: self._paint(condition, source, steps, guidance_scale, seed))

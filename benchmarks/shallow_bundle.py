@@ -10,14 +10,10 @@ are noise, so `bench` is told how many tokens to write.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-from peers.models import RECIPES, write_bundle
+from peers.models import RECIPES, shallow_source, write_bundle
 
-from dimrt.export.model.random import RandomCheckpoint
-from dimrt.export.model.source import Shallow
 from dimrt.manifest import GRAPHS
 
 
@@ -30,9 +26,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="of the pictures it paints, in pixels")
     parser.add_argument("--precision", choices=list(RECIPES), default="fp32")
     args = parser.parse_args()
-    source = Shallow(RandomCheckpoint.published(args.model), args.layers)
-    resolution = msgspec.structs.replace(source.config.resolution, side=args.side)
-    source.config = replace(source.config, resolution=resolution)
+    source = shallow_source(args.layers, args.side, args.model)
     write_bundle(source, args.precision, GRAPHS, args.folder)
 
 

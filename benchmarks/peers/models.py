@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from drafting import nano_scenes
@@ -29,7 +30,7 @@ from dimrt.export.graphs.work import work
 from dimrt.export.model.assembly import Parts
 from dimrt.export.model.checkpoint import Checkpoint, read_parts
 from dimrt.export.model.random import RandomCheckpoint
-from dimrt.export.model.source import Source, load_part
+from dimrt.export.model.source import Shallow, Source, load_part
 from dimrt.export.pipeline import NANO
 from dimrt.export.precision import load_recipe
 from dimrt.export.ranges import assumed_ranges
@@ -87,6 +88,14 @@ def designer_source(name: str, folder: Path) -> Source:
     parts: Parts = read_parts(folder, autoencoder)
     config = replace(nano.config, name=f"random-{name}", licence="none: random numbers, not trained weights")
     return RandomCheckpoint(config, parts)
+
+
+def shallow_source(layers: int, side: int, model: str = "dim-4.6b-edit") -> Source:
+    """The first layers of a published size with random numbers, to paint pictures of about `side` squared pixels."""
+    source = Shallow(RandomCheckpoint.published(model), layers)
+    resolution = msgspec.structs.replace(source.config.resolution, side=side)
+    source.config = replace(source.config, resolution=resolution)
+    return source
 
 
 def write_bundle(source: Source, precision: str, graphs: Sequence[str], folder: Path) -> Path:

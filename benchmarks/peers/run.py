@@ -31,6 +31,9 @@ from dimrt.manifest import GRAPHS
 
 HERE = sys.executable
 INSTRUCTION = "make it look like an old sepia photo"
+WIDE = {"layers": 2, "side": 512}
+"""DIM-4.6B's widths with random numbers, as small as its edits are still made of what large ones are."""
+WIDE_PLAN = 48
 GUESSING, LATER = "dimrt, with guesses", "dimrt, with guesses from plans before"
 PLANNING = ("vision", "language")
 NO_TORCH = "PyTorch itself has no weight-only kernels of this precision on the CPU"
@@ -59,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small models and few rounds")
     parser.add_argument("--peers", type=Path, default=FOLDER, help="where install.py put the environments")
     parser.add_argument("--parts", default="edit,designer,painter")
+    parser.add_argument("--edits", help="of nano,wide")
     parser.add_argument("--designers", help=f"of {','.join(models.DESIGNERS)}")
     parser.add_argument("--precisions", default=",".join(models.RECIPES))
     parser.add_argument("--painters", help=f"of {','.join(pictures.PAINTERS)}")
@@ -71,19 +75,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="keep the models and logs there; what is there is used again")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    usual = ("nano,middle", "nano", 3, 64, 16) if args.quick else ("nano,middle,wide", "nano,published", 5, 512, 48)
-    for name, value in zip(("designers", "painters", "rounds", "prompt", "tokens"), usual, strict=True):
+    names = ("edits", "designers", "painters", "rounds", "prompt", "tokens")
+    quick = ("nano", "nano,middle", "nano", 3, 64, 16)
+    whole = ("nano,wide", "nano,middle,wide", "nano,published", 5, 512, 48)
+    for name, value in zip(names, quick if args.quick else whole, strict=True):
         if getattr(args, name) is None:
             setattr(args, name, value)
-    for name in ("parts", "designers", "precisions", "painters"):
+    for name in ("parts", "edits", "designers", "precisions", "painters"):
         setattr(args, name, getattr(args, name).split(","))
     return args
 
 
 def cases(args: argparse.Namespace, folder: Path) -> Iterator[Case]:
     """Every comparison that is asked for, prepared when its turn comes."""
-    if "edit" in args.parts:
-        yield edit_case(args, folder)
+    for name in args.edits if "edit" in args.parts else ():
+        yield edit_case(args, folder) if name == "nano" else wide_edit_case(args, folder / "edit-wide")
     for name in args.designers if "designer" in args.parts else ():
         source = models.designer_source(name, folder / name / "source")
         models.write_library_folders(source, folder / name)
@@ -111,7 +117,7 @@ def edit_case(args: argparse.Namespace, folder: Path) -> Case:
     """The whole edit of nano: 30 guided steps on all sides, and dimrt as nano was distilled to be used."""
     source = pictures.painter_source("nano")
     bundle = models.write_bundle(source, "fp32", GRAPHS, folder / "edit" / "bundle")
-    common = {"bundle": str(bundle), "threads": args.threads, "instruction": INSTRUCTION, "seed": 233}
+    common = edit_task(args, bundle) | {"shallow": None, "guesses": True, "plan_tokens": None}
     equal = common | {"steps": 30, "guidance": 7.5, "schedule": "teacher"}
     tasks = {
         "dimrt": equal | {"who": "dimrt", "differs": ""},
@@ -128,6 +134,33 @@ def edit_case(args: argparse.Namespace, folder: Path) -> Case:
     }
     settings = {key: equal[key] for key in ("steps", "guidance", "instruction", "seed")}
     return Case("edit nano fp32", {name: here(args, "side_edit") for name in tasks}, tasks, {}, settings)
+
+
+def wide_edit_case(args: argparse.Namespace, folder: Path) -> Case:
+    """The whole edit at DIM-4.6B's widths: 30 guided steps. Random weights repeat themselves, so nobody guesses."""
+    source = models.shallow_source(**WIDE)
+    bundles = {name: models.write_bundle(source, name, GRAPHS, folder / name) for name in ("fp32", "int8")}
+    common = {"steps": 30, "guidance": 7.5, "schedule": "teacher", "shallow": WIDE, "guesses": False}
+    common |= {"plan_tokens": WIDE_PLAN}
+    tasks = {
+        "dimrt": common | edit_task(args, bundles["fp32"]) | {"who": "dimrt", "differs": "no guesses"},
+        "torch eager": common
+        | edit_task(args, bundles["fp32"])
+        | {"who": "eager", "differs": "the original's semantics: nothing is shared between turns"},
+        "dimrt, int8": common
+        | edit_task(args, bundles["int8"])
+        | {
+            "who": "dimrt",
+            "differs": "no guesses; int8-cpu: other numbers, another plan of the same length",
+        },
+    }
+    settings = {key: common[key] for key in ("steps", "guidance", "plan_tokens", "shallow")}
+    return Case("edit wide", {name: here(args, "side_edit") for name in tasks}, tasks, {}, settings)
+
+
+def edit_task(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:
+    """What all sides of an edit are told."""
+    return {"bundle": str(bundle), "threads": args.threads, "instruction": INSTRUCTION, "seed": 233}
 
 
 def designer_case(args: argparse.Namespace, folder: Path, name: str, precision: str, vocabulary: int) -> Case:

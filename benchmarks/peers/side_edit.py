@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from chain import PHOTO, shifted
 from common import versions
-from gpu_torch import compiled
+from gpu_torch import compiled, whole_dim
 from original import Original
+from peers.models import shallow_source
 from peers.protocol import Json, clocked, serve
 
 from dimrt import EditOptions, Editor
+from dimrt.backends.onnxruntime import OrtBackend
 from dimrt.bundle import Bundle
 from dimrt.events import PlanText
 from dimrt.export.pipeline import NANO
@@ -28,11 +30,16 @@ class Edit:
         self._held: Any = None
         torch.set_num_threads(task["threads"])
         self._editor: Any
+        bundle = Bundle.open(task["bundle"], verify="layout")
         if task["who"] == "dimrt":
-            self._editor = Editor.load(task["bundle"], device="cpu", threads=task["threads"])
+            backend = OrtBackend(bundle, threads=task["threads"])
+            backend.steady_rows = backend.steady_rows and task["guesses"]
+            self._editor = Editor(bundle, backend)
         else:
-            bundle = Bundle.open(task["bundle"], verify="layout")
-            self._editor = Original(NANO, bundle.manifest, bundle.tokenizer_path)
+            model: Any = NANO
+            if task["shallow"] is not None:
+                model = whole_dim(shallow_source(**task["shallow"]), "cpu", torch.float32)
+            self._editor = Original(model, bundle.manifest, bundle.tokenizer_path)
             if task["who"] == "compiled":
                 self._held = compiled(self._editor.dim, "inductor")
                 self._held.__enter__()
@@ -66,6 +73,7 @@ class Edit:
                 guidance_scale=task["guidance"],
                 schedule=task["schedule"],
                 seed=task["seed"],
+                max_new_tokens=task["plan_tokens"],
                 composite="none",
             )
             result = self._editor.edit(
@@ -75,7 +83,12 @@ class Edit:
                 on_event=lambda event: pieces.append(event.text) if isinstance(event, PlanText) else None,
             )
             return result, list("".join(pieces))
-        wanted = {"steps": task["steps"], "guidance_scale": task["guidance"], "seed": task["seed"]}
+        wanted = {
+            "steps": task["steps"],
+            "guidance_scale": task["guidance"],
+            "seed": task["seed"],
+            "max_new_tokens": task["plan_tokens"],
+        }
         result = self._editor.edit(photo, task["instruction"], **wanted)
         return result, list(self._editor.prompts.decode(np.array(result.plan_tokens)).strip())
 
