@@ -23,13 +23,15 @@ from dimrt.export.graphs.write import TRACED
 DOMAIN = "com.microsoft"
 CACHED_ATTENTION = "GroupQueryAttention"
 HEADS_AXIS, ROWS_AXIS = 1, 2
+IN_USE = "rows_in_use"
+"""A dimension of no input; its memory is counted as if it were the cache's length, which bounds it."""
 SPLIT = ("Transpose", "Reshape")
 """What makes [1, heads, S, d] of [1, S, heads * d], from the end."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What the layers read in common: int32 [1] the last row in use and their number, float [length, d / 2] the
+    """What the layers read in common: int32 [1] the last row in use and their number, float [rows in use, d / 2] the
     cosines and sines by row.
     """
 
@@ -75,7 +77,8 @@ class _Added:
     ) -> ir.Value:
         node = ir.node(kind, inputs, attributes)
         value = node.outputs[0]
-        value.name, value.shape, value.type = f"{kind.lower()}_{len(self.nodes)}", ir.Shape(shape), ir.TensorType(dtype)
+        value.name = f"shared_{kind.lower()}_{len(self.nodes)}"
+        value.shape, value.type = ir.Shape(shape), ir.TensorType(dtype)
         self.nodes.append(node)
         return value
 
@@ -100,9 +103,11 @@ def _shared(graph: ir.Graph, attention: ir.Node) -> Shared:
     axis, none = add.constant(1), add.constant(0)
     tables = []
     for angles in rotary.inputs[1:3]:
-        shape = (length, angles.shape[-1])
-        padded = add("Pad", [angles, before, None, axis], (1, *shape), angles.dtype)
-        tables.append(add("Squeeze", [padded, none], shape, angles.dtype))
+        width = angles.shape[-1]
+        padded = add("Pad", [angles, before, None, axis], (1, IN_USE, width), angles.dtype)
+        table = add("Squeeze", [padded, none], (IN_USE, width), angles.dtype)
+        padded.meta[TRACED], table.meta[TRACED] = ir.Shape((1, length, width)), ir.Shape((length, width))
+        tables.append(table)
     graph.insert_before(graph[0], add.nodes)
     return Shared(last, rows, *tables)
 
@@ -110,8 +115,8 @@ def _shared(graph: ir.Graph, attention: ir.Node) -> Shared:
 def _replace(graph: ir.Graph, attention: ir.Node, shared: Shared, made: dict[str, Piece]) -> None:
     query, keys, values = (_maker(value) for value in attention.inputs[:3])
     key = _maker(keys.inputs[1])
-    flat = [_joined(value) for value in (query.inputs[0], key.inputs[0], values.inputs[1])]
-    together = join(graph, flat, "query_key_value", made)
+    parts = [_flat(value) for value in (query.inputs[0], key.inputs[0], values.inputs[1])]
+    together = join(graph, parts, "query_key_value", made)
     heads = {
         "num_heads": int(query.inputs[0].shape[HEADS_AXIS]),
         "kv_num_heads": int(key.inputs[0].shape[HEADS_AXIS]),
@@ -121,7 +126,7 @@ def _replace(graph: ir.Graph, attention: ir.Node, shared: Shared, made: dict[str
         DOMAIN,
         CACHED_ATTENTION,
         [
-            *(flat if together is None else (together, None, None)),
+            *(parts if together is None else (together, None, None)),
             *(keys.inputs[0], values.inputs[0], shared.last, shared.rows, shared.cos, shared.sin),
         ],
         [ir.AttrInt64(name, value) for name, value in heads.items()],
@@ -143,7 +148,7 @@ def _maker(value: ir.Value | None) -> ir.Node:
     return producer
 
 
-def _joined(split: ir.Value) -> ir.Value:
+def _flat(split: ir.Value) -> ir.Value:
     """What was [1, S, heads * d] before it was split into heads."""
     for kind in SPLIT:
         node = _maker(split)

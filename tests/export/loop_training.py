@@ -133,6 +133,7 @@ def _enter(rank: int, port: int, folder: Path) -> None:
     _train_split(folder / "split", 7)
     _train_split(folder / "split", None)
     _train_split(folder / "half", None, precision="bf16")
+    torch.distributed.barrier()  # none goes while the other still talks to it
     torch.distributed.destroy_process_group()
 
 

@@ -116,8 +116,8 @@ def test_an_outlier_changes_little() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    st.lists(st.floats(0.5, 2.0), min_size=6, max_size=15),
-    st.lists(st.floats(0.5, 2.0), min_size=6, max_size=15),
+    st.lists(st.floats(0.5, 2.0), min_size=4, max_size=5),  # so few that every permutation is tried
+    st.lists(st.floats(0.5, 2.0), min_size=4, max_size=5),
     st.floats(0.01, 100.0),
 )
 def test_units_do_not_matter_and_sides_can_be_swapped(before: list[float], after: list[float], unit: float) -> None:
@@ -127,7 +127,7 @@ def test_units_do_not_matter_and_sides_can_be_swapped(before: list[float], after
     assert found is not None and scaled is not None and swapped is not None
     assert scaled.ratio == pytest.approx(found.ratio)
     assert swapped.ratio == pytest.approx(1 / found.ratio)
-    assert swapped.p_less == pytest.approx(found.p_greater, abs=0.1)  # permutations are drawn anew
+    assert swapped.p_less == pytest.approx(found.p_greater)
 
 
 def test_the_interval_of_a_median_by_hand() -> None:
