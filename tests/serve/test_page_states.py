@@ -139,6 +139,19 @@ def test_cancel_also_ends_the_waiting_for_a_server_that_is_gone(page: Page, serv
     server.deaf = False
 
 
+def test_that_the_server_is_gone_stays_said_while_more_is_tried(page: Page, server: StandIn) -> None:
+    server.deaf = True
+    edit(page, WISH)
+    expect(page.locator("#notice")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("textbox", name="Instruction")).to_have_value(WISH)
+    edit(page, WISH)
+    expect(page.get_by_role("button", name="Cancel Esc")).to_be_visible()
+    expect(page.locator("#notice")).to_contain_text("doesn't answer")
+    expect(page.locator("#notice")).to_be_visible()
+    server.deaf = False
+
+
 def test_a_photo_that_the_server_dropped_is_sent_again(page: Page, server: StandIn) -> None:
     server.photos.clear()
     edit(page, WISH)

@@ -85,11 +85,16 @@ connection.addEventListener("back", () => {
   introduce().catch(refused);
 });
 
+/** Take the last message away; that the server doesn't answer stays said until it does. */
+function unsay() {
+  if (!document.body.classList.contains("lost")) notice(null);
+}
+
 // ---- the photo ----------------------------------------------------------------------------------------------------
 
 async function open(file) {
   if (unsaved() && !confirm("Open another photo? The edits of this one are not saved.")) return;
-  notice(null);
+  unsay();
   area.close();
   opening(file);
   try {
@@ -148,7 +153,7 @@ addEventListener("beforeunload", (event) => unsaved() && event.preventDefault())
 // ---- editing ------------------------------------------------------------------------------------------------------
 
 async function send(text) {
-  notice(null);
+  unsay();
   area.close();
   studio.edit({ text, area: await area.value() }, composer.options);
 }
