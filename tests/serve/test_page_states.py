@@ -130,16 +130,7 @@ def test_a_server_that_is_gone_is_waited_for(page: Page, server: StandIn) -> Non
     expect(page.locator("#engine-text")).to_have_text("stand-in")
 
 
-def test_cancel_also_ends_the_waiting_for_a_server_that_is_gone(page: Page, server: StandIn) -> None:
-    server.deaf = True
-    edit(page, WISH)
-    expect(page.locator("#notice")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("textbox", name="Instruction")).to_have_value(WISH)
-    server.deaf = False
-
-
-def test_that_the_server_is_gone_stays_said_while_more_is_tried(page: Page, server: StandIn) -> None:
+def test_cancel_also_ends_the_waiting_for_a_server_that_is_gone_which_stays_said(page: Page, server: StandIn) -> None:
     server.deaf = True
     edit(page, WISH)
     expect(page.locator("#notice")).to_be_visible()
