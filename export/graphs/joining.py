@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dimrt.export.graphs.weights import INLINE_BYTES, Piece, Slot
+from dimrt.export.graphs.weights import Piece, Slot
 
 Make = Callable[[], tuple[NDArray[Any], ...]]
 BYTE_BITS = 8
@@ -79,8 +79,10 @@ def _linear(graph: ir.Graph, result: ir.Value) -> Linear:
         node = next(value.producer() for value in node.inputs if value is not bias)
     if node is None or node.op_type != "MatMul":
         raise RuntimeError(f"{result.name} is made by {node and node.op_type}, where a product by a weight is joined")
-    weight = node.inputs[1].producer()
-    return Linear(node, weight, bias)
+    dequantize = node.inputs[1].producer()
+    if dequantize is not None and dequantize.op_type != "DequantizeLinear":
+        raise RuntimeError(f"{result.name}: the weight is made by {dequantize.op_type}, which can't be joined")
+    return Linear(node, dequantize, bias)
 
 
 def _like(node: ir.Node, inputs: Sequence[ir.Value], shape: Sequence[Any] | ir.Shape) -> ir.Node:
@@ -130,18 +132,12 @@ def _maker(group: Sequence[ir.Value], made: dict[str, Piece]) -> Make:
 
 
 def _replace(made: dict[str, Piece], old: Sequence[str], piece: Piece) -> None:
-    """Put a piece where the first of the old ones was (weights lie in the order they are read); a small one in none."""
-    kept = list(made.items())
+    """Put a piece where the first of the old ones was: weights lie in the order they are read. Where the graph holds
+    the first, it holds what is joined too.
+    """
+    kept = [(key, each) for key, each in made.items() if key == old[0] or key not in old]
     made.clear()
-    large = sum(slot.nbytes for slot in piece.slots) >= INLINE_BYTES
-    placed = False
-    for key, each in kept:
-        if key not in old:
-            made[key] = each
-        elif large and not placed:
-            made[piece.slots[0].name], placed = piece, True
-    if large and not placed:
-        made[piece.slots[0].name] = piece
+    made.update((piece.slots[0].name, piece) if key == old[0] else (key, each) for key, each in kept)
 
 
 def _side_by_side(slots: Sequence[Slot], makers: Sequence[Make]) -> tuple[NDArray[Any], ...]:
